@@ -1,0 +1,1 @@
+"""Engines: each compiles a graph to a program. `numpy_` defines every gate."""

@@ -1,0 +1,142 @@
+"""What every engine offers: `compile` a graph, and get a program of arrays.
+
+It knows graphs and arrays. It knows no layer, no optimiser and no training.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from pellucid.errors import EngineError, ShapeError, message
+from pellucid.ir.graph import Array, Graph, Node
+from pellucid.ir.ops import ELEMENTWISE
+from pellucid.ir.text import render
+
+__all__ = ["Cost", "Engine", "Program", "cost_of"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one run of a program takes.
+
+    `flops` counts a multiplication and an addition as two, every other elementwise
+    result as one. `bytes` counts the values that enter and leave the program once.
+    """
+
+    flops: int
+    bytes: int
+
+
+class Program(ABC):
+    """A compiled graph: arrays in, arrays out."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+
+    def __call__(self, *arrays: Any) -> tuple[Array, ...]:
+        """Run on arrays of the graph's input types; returns its outputs."""
+        checked = [self._checked(i, each) for i, each in enumerate(arrays)]
+        if len(checked) != len(self.graph.inputs):
+            raise EngineError(
+                f"the program takes {len(self.graph.inputs)} arrays, not {len(checked)}"
+            )
+        return self._run(checked)
+
+    def _checked(self, index: int, given: Any) -> Array:
+        array = np.asarray(given)
+        if index < len(self.graph.inputs):
+            node = self.graph.inputs[index]
+            if array.shape != node.shape or array.dtype != node.dtype:
+                raise ShapeError(message(
+                    f"input {node.attrs['name']!r} does not fit",
+                    expected=f"expected {node.type}, got {array.dtype}"
+                             f"{list(array.shape)}",
+                ))
+        return array
+
+    @abstractmethod
+    def _run(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        """Run on arrays that are known to fit."""
+
+    def text(self) -> str:
+        """Return what the engine will run, as text."""
+        return render(self.graph, births=True)
+
+    def cost(self) -> Cost:
+        """Return the arithmetic and the traffic of one run."""
+        return cost_of(self.graph)
+
+
+class Engine(ABC):
+    """Compiles graphs. `compile` is the whole interface."""
+
+    name: str
+
+    def __init__(self, capacity: int = 256) -> None:
+        self._capacity = capacity
+        self._programs: OrderedDict[Any, Program] = OrderedDict()
+        self._lock = Lock()
+
+    def compile(self, graph: Graph, donate: Sequence[int] = ()) -> Program:
+        """Return the program of a graph, the one made before where there is one.
+
+        `donate` names inputs, by position, that the program may overwrite.
+        """
+        key = (graph, tuple(donate))
+        with self._lock:
+            if key in self._programs:
+                self._programs.move_to_end(key)
+                return self._programs[key]
+        program = self._compile(graph, tuple(donate))
+        with self._lock:
+            self._programs[key] = program
+            if len(self._programs) > self._capacity:
+                self._programs.popitem(last=False)
+        return program
+
+    @abstractmethod
+    def _compile(self, graph: Graph, donate: tuple[int, ...]) -> Program:
+        """Compile a graph that was not compiled before."""
+
+
+def cost_of(graph: Graph) -> Cost:
+    """Count the floating-point work of a graph and the bytes at its border.
+
+    >>> from pellucid.ir.graph import bind, input_node
+    >>> from pellucid.ir.types import TensorType
+    >>> x = input_node(TensorType((4,), "f32"), "x")
+    >>> cost_of(Graph((x,), (x * x,)))
+    Cost(flops=4, bytes=32)
+    """
+    flops = sum(_flops(node) for node in graph.nodes)
+    border = (*graph.input_types, *graph.output_types)
+    return Cost(flops, sum(each.nbytes for each in border))
+
+
+def _flops(node: Node) -> int:
+    name, attrs = node.op.name, node.attrs
+    if name in ELEMENTWISE:
+        size: int = node.type.size
+        return size
+    if name in ("sum", "max", "argmax"):
+        size = node.inputs[0].type.size
+        return size
+    if name == "dot":
+        x = node.inputs[0]
+        return 2 * int(node.type.size) * math.prod(
+            x.shape[i] for i in attrs["contract"][0])
+    if name == "conv":
+        return 2 * int(node.type.size) * math.prod(node.inputs[1].shape[1:])
+    if name == "scan":
+        return int(attrs["length"]) * cost_of(attrs["body"]).flops
+    if name == "call":
+        return cost_of(attrs["body"]).flops
+    return 0

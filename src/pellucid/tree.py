@@ -1,0 +1,102 @@
+"""Trees of leaves: nested lists, tuples, dicts and dataclasses, by name.
+
+Optimiser state, parameters and checkpoints are trees. A leaf is anything that is
+not one of those containers; `None` is an empty tree. A leaf's name is its path,
+joined by dots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+from pellucid.errors import ArgumentError
+
+__all__ = ["flatten", "leaves", "map_leaves", "unflatten"]
+
+
+def _children(tree: Any) -> list[tuple[str, Any]] | None:
+    if tree is None:
+        return []
+    if isinstance(tree, dict):
+        return [(str(key), child) for key, child in tree.items()]
+    if isinstance(tree, list | tuple):
+        return [(str(index), child) for index, child in enumerate(tree)]
+    if is_dataclass(tree) and not isinstance(tree, type):
+        return [(each.name, getattr(tree, each.name)) for each in fields(tree)]
+    return None
+
+
+def _walk(tree: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    children = _children(tree)
+    if children is None:
+        yield ".".join(path), tree
+        return
+    for name, child in children:
+        yield from _walk(child, (*path, name))
+
+
+def flatten(tree: Any) -> dict[str, Any]:
+    """Return the leaves of a tree by their dotted names, in order.
+
+    >>> flatten({"a": [1, 2], "b": None})
+    {'a.0': 1, 'a.1': 2}
+    """
+    return dict(_walk(tree, ()))
+
+
+def leaves(tree: Any) -> list[Any]:
+    """Return the leaves of a tree, in order."""
+    return [leaf for _, leaf in _walk(tree, ())]
+
+
+def unflatten(like: Any, leaves: Any) -> Any:
+    """Return a tree shaped as `like` with these leaves, given in order.
+
+    >>> unflatten({"a": [1, 2], "b": None}, [10, 20])
+    {'a': [10, 20], 'b': None}
+    """
+    iterator = iter(leaves)
+    try:
+        tree = _rebuild(like, iterator)
+    except StopIteration:
+        raise ArgumentError("too few leaves for this tree") from None
+    if next(iterator, _END) is not _END:
+        raise ArgumentError("too many leaves for this tree")
+    return tree
+
+
+_END = object()
+
+
+def _rebuild(like: Any, leaves: Iterator[Any]) -> Any:
+    children = _children(like)
+    if children is None:
+        # `next` may raise StopIteration: `unflatten` turns it into our own error.
+        return next(leaves)
+    if like is None:
+        return None
+    built = []
+    for _, child in children:
+        built.append(_rebuild(child, leaves))
+    if isinstance(like, dict):
+        return dict(zip(like, built))
+    if isinstance(like, tuple):
+        named = hasattr(like, "_fields")
+        return type(like)(*built) if named else tuple(built)
+    if isinstance(like, list):
+        return built
+    return replace(like, **{name: new for (name, _), new in zip(children, built)})
+
+
+def map_leaves(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
+    """Apply a function to matching leaves of one or more trees of one shape.
+
+    >>> map_leaves(lambda x, y: x + y, {"a": 1}, {"a": 2})
+    {'a': 3}
+    """
+    columns = [leaves(each) for each in (tree, *others)]
+    if len({len(column) for column in columns}) > 1:
+        raise ArgumentError("the trees have different numbers of leaves")
+    return unflatten(tree, [function(*row) for row in zip(*columns)])
