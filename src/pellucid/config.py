@@ -31,8 +31,9 @@ class Config:
     def from_environment(cls) -> Config:
         """Read the settings that `PELLUCID_ENGINE`, `PELLUCID_DTYPE`, … name."""
         named = {each.name: f"PELLUCID_{each.name.upper()}" for each in fields(cls)}
-        found = {key: os.environ[name] for key, name in named.items()
-                 if os.environ.get(name)}
+        found = {
+            key: os.environ[name] for key, name in named.items() if os.environ.get(name)
+        }
         return cls(**found)
 
 

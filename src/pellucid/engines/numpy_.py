@@ -19,7 +19,7 @@ from pellucid.ir.graph import Array, Graph, Node
 from pellucid.ir.ops import ELEMENTWISE
 from pellucid.passes.simplify import simplify
 
-__all__ = ["NumpyEngine", "NumpyProgram", "Observer"]
+__all__ = ["NumpyEngine", "NumpyProgram", "Observer", "run_gate"]
 
 Observer: TypeAlias = Callable[[Node, Any, tuple[int, ...]], None]
 """Called with a node, its value, and the step of each scan that it runs inside."""
@@ -90,7 +90,8 @@ class _Steps:
                     constant.add(node)
                     with np.errstate(all="ignore"):
                         self.values[slot[node]] = kernel(
-                            *(self.values[slot[each]] for each in node.inputs))
+                            *(self.values[slot[each]] for each in node.inputs)
+                        )
                 else:
                     row = kernel, [slot[each] for each in sources], slot[node], node
                     self.rows.append(row)
@@ -106,8 +107,12 @@ class _Steps:
             read |= {*sources, target}
         return frees[::-1]
 
-    def run(self, arrays: Sequence[Array], observer: Observer | None = None,
-            at: tuple[int, ...] = ()) -> list[Any]:
+    def run(
+        self,
+        arrays: Sequence[Array],
+        observer: Observer | None = None,
+        at: tuple[int, ...] = (),
+    ) -> list[Any]:
         """Run every step; the values of the outputs."""
         values = self.values.copy()
         values[: len(arrays)] = arrays
@@ -119,10 +124,13 @@ class _Steps:
                 values[i] = None
         return [values[i] for i in self.outputs]
 
-    def _observed(self, values: list[Any], observer: Observer,
-                  at: tuple[int, ...]) -> list[Any]:
-        rows = {node: (kernel, sources, target)
-                for kernel, sources, target, node in self.rows}
+    def _observed(
+        self, values: list[Any], observer: Observer, at: tuple[int, ...]
+    ) -> list[Any]:
+        rows = {
+            node: (kernel, sources, target)
+            for kernel, sources, target, node in self.rows
+        }
         slot = {node: i for i, node in enumerate(self.inputs)}
         for node in self.inputs:
             observer(node, values[slot[node]], at)
@@ -146,8 +154,9 @@ def _lean_inputs(node: Node) -> tuple[Node, ...]:
         return node.inputs
     if all(each.op.name == "broadcast" for each in node.inputs):
         return node.inputs
-    return tuple(each.inputs[0] if each.op.name == "broadcast" else each
-                 for each in node.inputs)
+    return tuple(
+        each.inputs[0] if each.op.name == "broadcast" else each for each in node.inputs
+    )
 
 
 def _kernel(node: Node, lean: bool) -> Kernel:
@@ -158,14 +167,22 @@ def _kernel(node: Node, lean: bool) -> Kernel:
     return KERNELS[node.op.name](node)
 
 
+def run_gate(node: Node, *values: Any) -> Any:
+    """Run one gate on the values of its inputs: what code at the prompt does."""
+    with np.errstate(all="ignore"):
+        result = _kernel(node, lean=True)(*values)
+    return result if isinstance(result, list) else np.asarray(result)
+
+
 class _Call:
     """Runs a named subgraph."""
 
     def __init__(self, node: Node, lean: bool) -> None:
         self.body = _Steps(node.attrs["body"], lean)
 
-    def __call__(self, *arrays: Array, observer: Observer | None = None,
-                 at: tuple[int, ...] = ()) -> list[Any]:
+    def __call__(
+        self, *arrays: Array, observer: Observer | None = None, at: tuple[int, ...] = ()
+    ) -> list[Any]:
         return self.body.run(arrays, observer, at)
 
 
@@ -180,8 +197,9 @@ class _Scan:
         self.order = range(length - 1, -1, -1) if attrs["reverse"] else range(length)
         self.stacked = node.type[self.carries :]
 
-    def __call__(self, *arrays: Array, observer: Observer | None = None,
-                 at: tuple[int, ...] = ()) -> list[Any]:
+    def __call__(
+        self, *arrays: Array, observer: Observer | None = None, at: tuple[int, ...] = ()
+    ) -> list[Any]:
         split = self.consts + self.carries
         consts, carry = list(arrays[: self.consts]), list(arrays[self.consts : split])
         sequences = arrays[split:]

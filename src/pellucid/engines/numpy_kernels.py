@@ -86,8 +86,11 @@ def _pad(node: Node) -> Kernel:
     low, interior, sizes = node.attrs["low"], node.attrs["interior"], node.shape
     inner = node.inputs[0].shape
     where = tuple(
-        slice(start, start + max(0, (size - 1) * (gap + 1) + 1) if size else start,
-              gap + 1)
+        slice(
+            start,
+            start + max(0, (size - 1) * (gap + 1) + 1) if size else start,
+            gap + 1,
+        )
         for start, gap, size in zip(low, interior, inner)
     )
 
@@ -123,8 +126,9 @@ def _dot(node: Node) -> Kernel:
     return lambda x, y: np.matmul(plan_x(x), plan_y(y)).reshape(shape)
 
 
-def _plan(operand: Node, batch: Sequence[int], contract: Sequence[int],
-          contract_last: bool) -> Kernel:
+def _plan(
+    operand: Node, batch: Sequence[int], contract: Sequence[int], contract_last: bool
+) -> Kernel:
     free = [i for i in range(operand.ndim) if i not in (*batch, *contract)]
     groups = [batch, free, contract] if contract_last else [batch, contract, free]
     order = [axis for group in groups for axis in group]
@@ -133,31 +137,38 @@ def _plan(operand: Node, batch: Sequence[int], contract: Sequence[int],
 
 
 def _conv(node: Node) -> Kernel:
-    attrs, (x, w) = node.attrs, node.inputs
+    attrs, x = node.attrs, node.inputs[0]
     spatial = x.ndim - 2
-    inner = [(n - 1) * d + 1 if n else 0
-             for n, d in zip(x.shape[2:], attrs["x_dilation"])]
-    padded = [max(0, lo + n + hi)
-              for lo, n, hi in zip(attrs["low"], inner, attrs["high"])]
+    inner = [
+        (n - 1) * d + 1 if n else 0 for n, d in zip(x.shape[2:], attrs["x_dilation"])
+    ]
+    padded = [
+        max(0, lo + n + hi) for lo, n, hi in zip(attrs["low"], inner, attrs["high"])
+    ]
     out, groups = node.shape[2:], attrs["groups"]
 
     def kernel(x: Array, w: Array) -> Array:
         if node.type.size == 0 or x.size == 0 or w.size == 0:
             return np.zeros(node.shape, node.dtype)
         ready = _spread(x, padded, attrs["low"], attrs["x_dilation"])
-        windows = _windows(ready, out, w.shape[2:], attrs["stride"],
-                           attrs["w_dilation"])
+        windows = _windows(
+            ready, out, w.shape[2:], attrs["stride"], attrs["w_dilation"]
+        )
         axes = [1, *range(2 + spatial, 2 + 2 * spatial)], [1, *range(2, 2 + spatial)]
-        parts = [np.tensordot(part, weight, axes)
-                 for part, weight in zip(np.split(windows, groups, axis=1),
-                                         np.split(w, groups, axis=0))]
+        parts = [
+            np.tensordot(part, weight, axes)
+            for part, weight in zip(
+                np.split(windows, groups, axis=1), np.split(w, groups, axis=0)
+            )
+        ]
         return np.moveaxis(np.concatenate(parts, axis=-1), -1, 1)
 
     return kernel
 
 
-def _spread(x: Array, sizes: Sequence[int], low: Sequence[int],
-            dilation: Sequence[int]) -> Array:
+def _spread(
+    x: Array, sizes: Sequence[int], low: Sequence[int], dilation: Sequence[int]
+) -> Array:
     """Put a dilated image into a larger or smaller frame of zeros."""
     out = np.zeros((*x.shape[:2], *sizes), x.dtype)
     target, source = [slice(None)] * 2, [slice(None)] * 2
@@ -171,14 +182,23 @@ def _spread(x: Array, sizes: Sequence[int], low: Sequence[int],
     return out
 
 
-def _windows(x: Array, out: Sequence[int], kernel: Sequence[int],
-             stride: Sequence[int], dilation: Sequence[int]) -> Array:
+def _windows(
+    x: Array,
+    out: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+) -> Array:
     """Return a view [batch, channel, out…, kernel…] of every window."""
     steps = x.strides[2:]
     return np.lib.stride_tricks.as_strided(
-        x, (*x.shape[:2], *out, *kernel),
-        (*x.strides[:2], *(s * k for s, k in zip(steps, stride)),
-         *(s * k for s, k in zip(steps, dilation))),
+        x,
+        (*x.shape[:2], *out, *kernel),
+        (
+            *x.strides[:2],
+            *(s * k for s, k in zip(steps, stride)),
+            *(s * k for s, k in zip(steps, dilation)),
+        ),
         writeable=False,
     )
 
@@ -188,13 +208,15 @@ def _windows(x: Array, out: Sequence[int], kernel: Sequence[int],
 
 def _check_bounds(node: Node, indices: Array) -> None:
     size = node.inputs[0].shape[node.attrs["axis"]]
-    if indices.size and not (0 <= indices.min() and indices.max() < size):
+    if indices.size and (indices.min() < 0 or indices.max() >= size):
         bad = indices[(indices < 0) | (indices >= size)]
-        raise EngineError(message(
-            f"{node.op}: index {bad.flat[0]} is outside",
-            where=str(node.birth),
-            expected=f"expected 0 to {size - 1}",
-        ))
+        raise EngineError(
+            message(
+                f"{node.op}: index {bad.flat[0]} is outside",
+                where=str(node.birth),
+                expected=f"expected 0 to {size - 1}",
+            )
+        )
 
 
 def _gather(node: Node) -> Kernel:
@@ -267,8 +289,9 @@ KERNELS: dict[str, Callable[[Node], Kernel]] = {
     "broadcast": lambda node: lambda x, shape=node.shape: np.broadcast_to(x, shape),
     "slice": _slice,
     "pad": _pad,
-    "concat": lambda node: lambda *parts: np.concatenate(
-        parts, axis=node.attrs["axis"]),
+    "concat": lambda node: (
+        lambda *parts: np.concatenate(parts, axis=node.attrs["axis"])
+    ),
     "reverse": _reverse,
     "dot": _dot,
     "conv": _conv,

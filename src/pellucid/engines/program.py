@@ -55,11 +55,13 @@ class Program(ABC):
         if index < len(self.graph.inputs):
             node = self.graph.inputs[index]
             if array.shape != node.shape or array.dtype != node.dtype:
-                raise ShapeError(message(
-                    f"input {node.attrs['name']!r} does not fit",
-                    expected=f"expected {node.type}, got {array.dtype}"
-                             f"{list(array.shape)}",
-                ))
+                raise ShapeError(
+                    message(
+                        f"input {node.attrs['name']!r} does not fit",
+                        expected=f"expected {node.type}, got {array.dtype}"
+                        f"{list(array.shape)}",
+                    )
+                )
         return array
 
     @abstractmethod
@@ -124,17 +126,16 @@ def cost_of(graph: Graph) -> Cost:
 def _flops(node: Node) -> int:
     name, attrs = node.op.name, node.attrs
     if name in ELEMENTWISE:
-        size: int = node.type.size
-        return size
+        return int(node.type.size)
     if name in ("sum", "max", "argmax"):
-        size = node.inputs[0].type.size
-        return size
+        return int(node.inputs[0].type.size)
     if name == "dot":
-        x = node.inputs[0]
-        return 2 * int(node.type.size) * math.prod(
-            x.shape[i] for i in attrs["contract"][0])
+        x: Node = node.inputs[0]
+        depth = math.prod(x.shape[i] for i in attrs["contract"][0])
+        return 2 * int(node.type.size) * depth
     if name == "conv":
-        return 2 * int(node.type.size) * math.prod(node.inputs[1].shape[1:])
+        depth = math.prod(node.inputs[1].shape[1:])
+        return 2 * int(node.type.size) * depth
     if name == "scan":
         return int(attrs["length"]) * cost_of(attrs["body"]).flops
     if name == "call":

@@ -22,6 +22,9 @@ Flow: TypeAlias = tuple[Node | None, ...]
 Rule: TypeAlias = Callable[..., Flow]
 
 
+_ERF_SLOPE = 2 / math.sqrt(math.pi)
+
+
 def _zeros(like: Node) -> Node:
     return fill(0.0, like.type)
 
@@ -138,16 +141,29 @@ def _dot(g: Node, y: Node, x: Node, w: Node) -> Flow:
     return dx, dw
 
 
-def _dot_back(g: Node, other: Node, g_axes: Sequence[int], free: Sequence[int],
-              g_batch: Sequence[int], batch: Sequence[int], contract: Sequence[int],
-              target: tuple[Sequence[int], Sequence[int], Sequence[int]]) -> Node:
-    product = bind("dot", g, other, contract=(tuple(g_axes), tuple(free)),
-                   batch=(tuple(g_batch), tuple(batch)))
+def _dot_back(
+    g: Node,
+    other: Node,
+    g_axes: Sequence[int],
+    free: Sequence[int],
+    g_batch: Sequence[int],
+    batch: Sequence[int],
+    contract: Sequence[int],
+    target: tuple[Sequence[int], Sequence[int], Sequence[int]],
+) -> Node:
+    product = bind(
+        "dot",
+        g,
+        other,
+        contract=(tuple(g_axes), tuple(free)),
+        batch=(tuple(g_batch), tuple(batch)),
+    )
     # The product's axes are: batch, the target's free axes, then the contracted ones
     # in the order in which they stand in `other`.
     to_batch, to_free, to_contract = target
-    stand = [to_contract[i] for i in sorted(range(len(contract)),
-                                            key=contract.__getitem__)]
+    stand = [
+        to_contract[i] for i in sorted(range(len(contract)), key=contract.__getitem__)
+    ]
     places = [*to_batch, *to_free, *stand]
     axes = tuple(sorted(range(len(places)), key=places.__getitem__))
     return bind("transpose", product, axes=axes)
@@ -162,14 +178,13 @@ def _dilated(size: int, dilation: int) -> int:
 
 
 def _conv_input(g: Node, y: Node, x: Node, w: Node) -> Node:
-    """dx: `g`, spread by the stride, with the kernel reversed and its channels swapped."""
+    """dx: `g`, spread by the stride, the kernel reversed and its channels swapped."""
     attrs, groups, spatial = y.attrs, y.attrs["groups"], x.shape[2:]
     out, inner, *kernel = w.shape
     flipped = bind("reverse", w, axes=tuple(range(2, w.ndim)))
     split = bind("reshape", flipped, shape=(groups, out // groups, inner, *kernel))
     swapped = bind("transpose", split, axes=(0, 2, 1, *range(3, w.ndim + 1)))
-    turned = bind("reshape", swapped,
-                  shape=(groups * inner, out // groups, *kernel))
+    turned = bind("reshape", swapped, shape=(groups * inner, out // groups, *kernel))
     low, high = [], []
     for i, size in enumerate(spatial):
         window = _dilated(kernel[i], attrs["w_dilation"][i])
@@ -177,9 +192,17 @@ def _conv_input(g: Node, y: Node, x: Node, w: Node) -> Node:
         low.append(window - 1 - attrs["low"][i])
         reach = _dilated(g.shape[2 + i], attrs["stride"][i])
         high.append(spread + window - 1 - reach - low[-1])
-    return bind("conv", g, turned, stride=attrs["x_dilation"], low=tuple(low),
-                high=tuple(high), x_dilation=attrs["stride"],
-                w_dilation=attrs["w_dilation"], groups=groups)
+    return bind(
+        "conv",
+        g,
+        turned,
+        stride=attrs["x_dilation"],
+        low=tuple(low),
+        high=tuple(high),
+        x_dilation=attrs["stride"],
+        w_dilation=attrs["w_dilation"],
+        groups=groups,
+    )
 
 
 def _conv_weight(g: Node, y: Node, x: Node, w: Node) -> Node:
@@ -195,11 +218,24 @@ def _conv_weight(g: Node, y: Node, x: Node, w: Node) -> Node:
     for i, size in enumerate(w.shape[2:]):
         spread = _dilated(space[i], attrs["x_dilation"][i])
         reach = _dilated(g.shape[2 + i], attrs["stride"][i])
-        high.append(_dilated(size, attrs["w_dilation"][i]) + reach - 1 - spread
-                    - attrs["low"][i])
-    dw = bind("conv", image, kernel, stride=attrs["w_dilation"], low=attrs["low"],
-              high=tuple(high), x_dilation=attrs["x_dilation"],
-              w_dilation=attrs["stride"], groups=groups)
+        high.append(
+            _dilated(size, attrs["w_dilation"][i])
+            + reach
+            - 1
+            - spread
+            - attrs["low"][i]
+        )
+    dw = bind(
+        "conv",
+        image,
+        kernel,
+        stride=attrs["w_dilation"],
+        low=attrs["low"],
+        high=tuple(high),
+        x_dilation=attrs["x_dilation"],
+        w_dilation=attrs["stride"],
+        groups=groups,
+    )
     return bind("transpose", dw, axes=(1, 0, *range(2, w.ndim)))
 
 
@@ -237,7 +273,7 @@ RULES: dict[str, Rule] = {
     "sin":       lambda g, y, x: (g * bind("cos", x),),
     "cos":       lambda g, y, x: (-(g * bind("sin", x)),),
     "tanh":      lambda g, y, x: (g * (1.0 - y * y),),
-    "erf":       lambda g, y, x: (g * bind("exp", -(x * x)) * (2 / math.sqrt(math.pi)),),
+    "erf":       lambda g, y, x: (g * bind("exp", -(x * x)) * _ERF_SLOPE,),
     "abs":       lambda g, y, x: (g * bind("sign", x),),
     "floor":     _nothing,
     "sign":      _nothing,
@@ -273,4 +309,3 @@ RULES: dict[str, Rule] = {
     "random_bits": _nothing,
 }  # fmt: skip
 """The rule of every gate with inputs, but `scan`, `call` and `get`."""
-

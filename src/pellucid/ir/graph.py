@@ -155,8 +155,14 @@ class Node:
     type: Any
     birth: Birth
 
-    def __init__(self, op: Op, inputs: tuple[Node, ...], attrs: dict[str, Any],
-                 type: Types, birth: Birth) -> None:
+    def __init__(
+        self,
+        op: Op,
+        inputs: tuple[Node, ...],
+        attrs: dict[str, Any],
+        type: Types,
+        birth: Birth,
+    ) -> None:
         self.op, self.inputs, self.attrs = op, inputs, attrs
         self.type, self.birth = type, birth
 
@@ -235,8 +241,9 @@ def bind(op: str, *inputs: Node, **attrs: Any) -> Node:
     try:
         type_ = gate.infer(*(each.type for each in inputs), **attrs)
     except PellucidError as error:
-        raise type(error)(" · ".join(filter(None, (f"{op}: {error}", str(birth))))
-                          ) from None
+        raise type(error)(
+            " · ".join(filter(None, (f"{op}: {error}", str(birth))))
+        ) from None
     node = Node(gate, inputs, attrs, type_, birth)
     with _lock:
         return _known.setdefault(key, node)
@@ -274,10 +281,13 @@ def results(node: Node) -> tuple[Node, ...]:
 # --- graphs ----------------------------------------------------------------------
 
 
-def toposort(outputs: Iterable[Node]) -> list[Node]:
-    """Return every node that the outputs need, inputs before users, no recursion."""
+def toposort(outputs: Iterable[Node], known: Iterable[Node] = ()) -> list[Node]:
+    """Return every node that the outputs need, inputs before users, no recursion.
+
+    The walk does not enter a `known` node.
+    """
     order: list[Node] = []
-    seen: set[Node] = set()
+    seen: set[Node] = set(known)
     stack: list[tuple[Node, bool]] = [(node, False) for node in reversed(list(outputs))]
     while stack:
         node, ready = stack.pop()
@@ -286,8 +296,9 @@ def toposort(outputs: Iterable[Node]) -> list[Node]:
         elif node not in seen:
             seen.add(node)
             stack.append((node, True))
-            stack.extend((each, False) for each in reversed(node.inputs)
-                         if each not in seen)
+            stack.extend(
+                (each, False) for each in reversed(node.inputs) if each not in seen
+            )
     return order
 
 
@@ -340,10 +351,8 @@ class Graph:
     @cached_property
     def key(self) -> Any:
         """A value equal for graphs that compute the same by the same gates."""
-        number: dict[Node, int] = {}
+        number = {node: i for i, node in enumerate(self.inputs)}
         rows: list[Any] = []
-        for i, node in enumerate(self.inputs):
-            number[node] = i
         for node in self.nodes:
             if node in number:
                 continue
@@ -359,21 +368,27 @@ class Graph:
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        return (isinstance(other, Graph) and self._hash == other._hash
-                and bool(self.key == other.key))
+        return (
+            isinstance(other, Graph)
+            and self._hash == other._hash
+            and bool(self.key == other.key)
+        )
 
     def __hash__(self) -> int:
         return self._hash
 
-
     def __repr__(self) -> str:
-        return f"<graph of {len(self.nodes)} nodes: {self.input_types} → " \
-               f"{self.output_types}>"
+        return (
+            f"<graph of {len(self.nodes)} nodes: {self.input_types} → "
+            f"{self.output_types}>"
+        )
 
 
-def substitute(outputs: Sequence[Node], replacement: dict[Node, Node],
-               rebuild: Callable[[Node, tuple[Node, ...]], Node] | None = None,
-               ) -> list[Node]:
+def substitute(
+    outputs: Sequence[Node],
+    replacement: dict[Node, Node],
+    rebuild: Callable[[Node, tuple[Node, ...]], Node] | None = None,
+) -> list[Node]:
     """Rebuild outputs with nodes replaced; `rebuild` may answer for any other node.
 
     `replacement` is extended with every node that was rebuilt.

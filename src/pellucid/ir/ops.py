@@ -52,8 +52,9 @@ def _same(*types: TensorType) -> TensorType:
     first = types[0]
     for other in types[1:]:
         _need(other.shape == first.shape, f"operands differ in shape: {types}")
-        _need(other.dtype == first.dtype, f"operands differ in dtype: {types}",
-              DTypeError)
+        _need(
+            other.dtype == first.dtype, f"operands differ in dtype: {types}", DTypeError
+        )
     return first
 
 
@@ -80,14 +81,18 @@ def _compare(x: TensorType, y: TensorType) -> TensorType:
 
 def _bits(*types: TensorType) -> TensorType:
     result = _same(*types)
-    _need(not is_float(result.dtype), f"needs truth values or integers, not {result}",
-          DTypeError)
+    _need(
+        not is_float(result.dtype),
+        f"needs truth values or integers, not {result}",
+        DTypeError,
+    )
     return result
 
 
 def _where(condition: TensorType, x: TensorType, y: TensorType) -> TensorType:
-    _need(condition.dtype.kind == "b", "the condition is not of truth values",
-          DTypeError)
+    _need(
+        condition.dtype.kind == "b", "the condition is not of truth values", DTypeError
+    )
     _need(condition.shape == x.shape, f"operands differ in shape: {condition}, {x}")
     return _same(x, y)
 
@@ -142,23 +147,32 @@ def _broadcast(x: TensorType, *, shape: Shape) -> TensorType:
 def _slice(x: TensorType, *, start: Shape, stop: Shape, step: Shape) -> TensorType:
     one_each = len(start) == len(stop) == len(step) == x.ndim
     _need(one_each, f"a slice of {x} needs one start, stop and step an axis")
-    inside = all(0 <= i <= j <= size and k >= 1
-                 for i, j, k, size in zip(start, stop, step, x.shape))
+    inside = all(
+        0 <= i <= j <= size and k >= 1
+        for i, j, k, size in zip(start, stop, step, x.shape)
+    )
     _need(inside, f"slice {start}:{stop}:{step} does not lie inside {x}")
     return x.with_shape(tuple(-(-(j - i) // k) for i, j, k in zip(start, stop, step)))
 
 
-def _pad(x: TensorType, value: TensorType, *, low: Shape, high: Shape,
-         interior: Shape) -> TensorType:
-    _need(value.ndim == 0 and value.dtype == x.dtype,
-          f"the padding value must be a scalar of {x}'s dtype, not {value}")
-    _need(len(low) == len(high) == len(interior) == x.ndim
-          and min((*low, *high, *interior), default=0) >= 0,
-          f"padding {low}, {high}, {interior} does not fit {x}")
-    return x.with_shape(tuple(
-        before + size + max(size - 1, 0) * between + after
-        for before, size, between, after in zip(low, x.shape, interior, high)
-    ))
+def _pad(
+    x: TensorType, value: TensorType, *, low: Shape, high: Shape, interior: Shape
+) -> TensorType:
+    _need(
+        value.ndim == 0 and value.dtype == x.dtype,
+        f"the padding value must be a scalar of {x}'s dtype, not {value}",
+    )
+    _need(
+        len(low) == len(high) == len(interior) == x.ndim
+        and min((*low, *high, *interior), default=0) >= 0,
+        f"padding {low}, {high}, {interior} does not fit {x}",
+    )
+    return x.with_shape(
+        tuple(
+            before + size + max(size - 1, 0) * between + after
+            for before, size, between, after in zip(low, x.shape, interior, high)
+        )
+    )
 
 
 def _concat(*types: TensorType, axis: int) -> TensorType:
@@ -166,8 +180,9 @@ def _concat(*types: TensorType, axis: int) -> TensorType:
     first = types[0]
     _check_axes(first, (axis,))
     for other in types[1:]:
-        _need(other.dtype == first.dtype, f"operands differ in dtype: {types}",
-              DTypeError)
+        _need(
+            other.dtype == first.dtype, f"operands differ in dtype: {types}", DTypeError
+        )
         same = other.ndim == first.ndim and all(
             i == axis or a == b
             for i, (a, b) in enumerate(zip(first.shape, other.shape))
@@ -193,8 +208,10 @@ def _dot(x: TensorType, y: TensorType, *, contract: Pairs, batch: Pairs) -> Tens
         _check_axes(x, left)
         _check_axes(y, right)
         sizes = [x.shape[i] for i in left], [y.shape[j] for j in right]
-        _need(sizes[0] == sizes[1], f"{kind} sizes differ: {x} along {left}, "
-              f"{y} along {right}")
+        _need(
+            sizes[0] == sizes[1],
+            f"{kind} sizes differ: {x} along {left}, {y} along {right}",
+        )
     _check_axes(x, (*contract[0], *batch[0]))
     _check_axes(y, (*contract[1], *batch[1]))
     free_x = [n for i, n in enumerate(x.shape) if i not in (*contract[0], *batch[0])]
@@ -202,20 +219,38 @@ def _dot(x: TensorType, y: TensorType, *, contract: Pairs, batch: Pairs) -> Tens
     return x.with_shape((*(x.shape[i] for i in batch[0]), *free_x, *free_y))
 
 
-def _conv(x: TensorType, w: TensorType, *, stride: Shape, low: Shape, high: Shape,
-          x_dilation: Shape, w_dilation: Shape, groups: int) -> TensorType:
+def _conv(
+    x: TensorType,
+    w: TensorType,
+    *,
+    stride: Shape,
+    low: Shape,
+    high: Shape,
+    x_dilation: Shape,
+    w_dilation: Shape,
+    groups: int,
+) -> TensorType:
     _floats(x.with_shape(()), w.with_shape(()))
     spatial = x.ndim - 2
-    _need(spatial >= 1 and w.ndim == x.ndim, f"conv of {x} with {w}: both need axes "
-          "[batch, channel, space…] and [out, in, space…]")
-    _need(all(len(each) == spatial
-              for each in (stride, low, high, x_dilation, w_dilation)),
-          f"conv of {x} needs {spatial} strides, paddings and dilations")
-    _need(min((*stride, *x_dilation, *w_dilation)) >= 1,
-          "strides and dilations are at least 1")
-    _need(groups >= 1 and x.shape[1] == w.shape[1] * groups
-          and w.shape[0] % groups == 0,
-          f"channels do not fit: {x} with {w} in {groups} groups")
+    _need(
+        spatial >= 1 and w.ndim == x.ndim,
+        f"conv of {x} with {w}: both need axes "
+        "[batch, channel, space…] and [out, in, space…]",
+    )
+    _need(
+        all(
+            len(each) == spatial for each in (stride, low, high, x_dilation, w_dilation)
+        ),
+        f"conv of {x} needs {spatial} strides, paddings and dilations",
+    )
+    _need(
+        min((*stride, *x_dilation, *w_dilation)) >= 1,
+        "strides and dilations are at least 1",
+    )
+    _need(
+        groups >= 1 and x.shape[1] == w.shape[1] * groups and w.shape[0] % groups == 0,
+        f"channels do not fit: {x} with {w} in {groups} groups",
+    )
     sizes = []
     for i in range(spatial):
         size, kernel = x.shape[2 + i], w.shape[2 + i]
@@ -233,8 +268,11 @@ def _dilated(size: int, dilation: int) -> int:
 
 
 def _indices(indices: TensorType) -> None:
-    _need(indices.dtype.kind in "iu", f"indices must be integers, not {indices}",
-          DTypeError)
+    _need(
+        indices.dtype.kind in "iu",
+        f"indices must be integers, not {indices}",
+        DTypeError,
+    )
 
 
 def _gather(x: TensorType, indices: TensorType, *, axis: int) -> TensorType:
@@ -243,8 +281,9 @@ def _gather(x: TensorType, indices: TensorType, *, axis: int) -> TensorType:
     return x.with_shape((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
 
 
-def _scatter_add(x: TensorType, indices: TensorType, updates: TensorType, *,
-                 axis: int) -> TensorType:
+def _scatter_add(
+    x: TensorType, indices: TensorType, updates: TensorType, *, axis: int
+) -> TensorType:
     _numbers(x)
     expected = _gather(x, indices, axis=axis)
     _need(updates == expected, f"updates are {updates}, expected {expected}")
@@ -253,43 +292,70 @@ def _scatter_add(x: TensorType, indices: TensorType, updates: TensorType, *,
 
 def _random_bits(key: TensorType, counter: TensorType, *, shape: Shape) -> TensorType:
     pair = TensorType((2,), DTYPES["u32"])
-    _need(key == pair and counter == pair, f"key and counter are u32[2], not {key}, "
-          f"{counter}", DTypeError)
+    _need(
+        key == pair and counter == pair,
+        f"key and counter are u32[2], not {key}, {counter}",
+        DTypeError,
+    )
     return pair.with_shape(shape)
 
 
-def _scan(*types: TensorType, body: Any, consts: int, carries: int, length: int,
-          reverse: bool, keep: str) -> tuple[TensorType, ...]:
+def _scan(
+    *types: TensorType,
+    body: Any,
+    consts: int,
+    carries: int,
+    length: int,
+    reverse: bool,
+    keep: str,
+) -> tuple[TensorType, ...]:
     _need(keep in ("all", "carry"), f"keep is 'all' or 'carry', not {keep!r}")
     sequences = types[consts + carries :]
     for each in sequences:
-        _need(each.ndim >= 1 and each.shape[0] == length,
-              f"scan of length {length} over {each}")
-    expected = (*types[: consts + carries],
-                *(each.with_shape(each.shape[1:]) for each in sequences))
-    _need(body.input_types == expected,
-          f"the body takes {body.input_types}, the scan brings {expected}")
+        _need(
+            each.ndim >= 1 and each.shape[0] == length,
+            f"scan of length {length} over {each}",
+        )
+    expected = (
+        *types[: consts + carries],
+        *(each.with_shape(each.shape[1:]) for each in sequences),
+    )
+    _need(
+        body.input_types == expected,
+        f"the body takes {body.input_types}, the scan brings {expected}",
+    )
     results = body.output_types
     carried = types[consts : consts + carries]
-    _need(results[:carries] == carried, f"the body carries {carried} in and "
-          f"{results[:carries]} out: they must agree")
+    _need(
+        results[:carries] == carried,
+        f"the body carries {carried} in and {results[:carries]} out: they must agree",
+    )
     stacked = (each.with_shape((length, *each.shape)) for each in results[carries:])
     return (*carried, *stacked)
 
 
-def _call(*types: TensorType, body: Any, name: str,
-          backward: Any) -> tuple[TensorType, ...]:
-    _need(body.input_types == types,
-          f"{name} takes {body.input_types}, the call brings {types}")
+def _call(
+    *types: TensorType, body: Any, name: str, backward: Any
+) -> tuple[TensorType, ...]:
+    _need(
+        body.input_types == types,
+        f"{name} takes {body.input_types}, the call brings {types}",
+    )
     results: tuple[TensorType, ...] = body.output_types
     if backward is not None:
         expected = (*types, *results, *(r for r in results if is_float(r.dtype)))
-        _need(backward.input_types == expected, f"the backward of {name} takes "
-              f"{backward.input_types}, expected (inputs, outputs, output gradients) "
-              f"{expected}")
+        _need(
+            backward.input_types == expected,
+            f"the backward of {name} takes "
+            f"{backward.input_types}, expected (inputs, outputs, output gradients) "
+            f"{expected}",
+        )
         floats = tuple(t for t in types if is_float(t.dtype))
-        _need(backward.output_types == floats, f"the backward of {name} returns "
-              f"{backward.output_types}, expected {floats}")
+        _need(
+            backward.output_types == floats,
+            f"the backward of {name} returns "
+            f"{backward.output_types}, expected {floats}",
+        )
     return results
 
 
@@ -310,7 +376,7 @@ def _const(*, value: Any) -> TensorType:
 
 # --- the table -------------------------------------------------------------------
 
-_TABLE = [
+_TABLE: list[tuple[str, int | None, Infer, str]] = [
     # leaves
     ("input", 0, _input, "a value from outside"),
     ("const", 0, _const, "a literal, keyed by its bits"),
@@ -341,13 +407,23 @@ _TABLE = [
     ("xor", 2, _bits, "exclusive or, bit by bit"),
     ("not", 1, _bits, "not, bit by bit"),
     ("where", 3, _where, "x where the condition holds, else y"),
-    ("cast", 1, _cast, "to another dtype; float to integer truncates and saturates, "
-                       "NaN gives 0; integer to integer wraps"),
+    (
+        "cast",
+        1,
+        _cast,
+        "to another dtype; float to integer truncates and saturates, "
+        "NaN gives 0; integer to integer wraps",
+    ),
     ("stop", 1, _identity, "x itself, with no gradient"),
     # reductions
     ("sum", 1, _reduce, "sum over axes; 0 over nothing"),
-    ("max", 1, _reduce, "largest over axes; NaN wins; the lowest value over nothing; "
-                        "tied entries share the gradient evenly"),
+    (
+        "max",
+        1,
+        _reduce,
+        "largest over axes; NaN wins; the lowest value over nothing; "
+        "tied entries share the gradient evenly",
+    ),
     ("argmax", 1, _argmax, "index of the largest, the first at ties; NaN is largest"),
     # shape
     ("reshape", 1, _reshape, "the same elements in row-major order"),
@@ -358,14 +434,28 @@ _TABLE = [
     ("concat", None, _concat, "joined along an axis"),
     ("reverse", 1, _reverse, "elements in reverse order along axes"),
     # contraction
-    ("dot", 2, _dot, "sum of products over paired axes; result axes: batch, rest of "
-                     "x, rest of y"),
-    ("conv", 2, _conv, "cross-correlation of [batch, channel, space…] with [out, in, "
-                       "space…]; padding may be negative"),
+    (
+        "dot",
+        2,
+        _dot,
+        "sum of products over paired axes; result axes: batch, rest of x, rest of y",
+    ),
+    (
+        "conv",
+        2,
+        _conv,
+        "cross-correlation of [batch, channel, space…] with [out, in, "
+        "space…]; padding may be negative",
+    ),
     # indexing
     ("gather", 2, _gather, "entries along an axis by index; outside is an error"),
-    ("scatter_add", 3, _scatter_add, "x with updates added at indices along an axis, "
-                                     "in row-major order of the indices"),
+    (
+        "scatter_add",
+        3,
+        _scatter_add,
+        "x with updates added at indices along an axis, "
+        "in row-major order of the indices",
+    ),
     # randomness
     ("random_bits", 2, _random_bits, "Philox4x32-10 words of (key, counter)"),
     # control
@@ -377,8 +467,10 @@ _TABLE = [
 OPS: dict[str, Op] = {row[0]: Op(*row) for row in _TABLE}
 """Every gate by its name."""
 
+_FIRST, _LAST = "add", "stop"
+_NAMES = [row[0] for row in _TABLE]
+
 ELEMENTWISE: frozenset[str] = frozenset(
-    "add mul div pow maximum minimum neg exp log sqrt sin cos tanh erf abs floor sign "
-    "eq lt le and or xor not where cast stop".split()
+    _NAMES[_NAMES.index(_FIRST) : _NAMES.index(_LAST) + 1]
 )
 """The gates that act on each element alone."""

@@ -52,8 +52,12 @@ def _subgraphs(graph: Graph) -> list[Graph]:
                 found.append(each)
             continue
         stack.append((each, True))
-        inner = [value for node in each.nodes for value in node.attrs.values()
-                 if isinstance(value, Graph)]
+        inner = [
+            value
+            for node in each.nodes
+            for value in node.attrs.values()
+            if isinstance(value, Graph)
+        ]
         stack.extend((one, False) for one in reversed(inner) if one not in found)
     return found
 
@@ -64,18 +68,22 @@ def _one(graph: Graph, names: dict[Graph, str], births: bool) -> str:
         number.setdefault(node, len(number))
     inputs = (f"{_quoted(each.attrs['name'])}: {each.type}" for each in graph.inputs)
     lines = [f"graph({', '.join(inputs)}) {{"]
-    for node in graph.nodes:
-        if node.op.name != "input":
-            lines.append("  " + _line(node, number, names, births))
+    lines += [
+        "  " + _line(node, number, names, births)
+        for node in graph.nodes
+        if node.op.name != "input"
+    ]
     returned = ", ".join(f"%{number[each]}" for each in graph.outputs)
     return "\n".join([*lines, f"  return {returned}".rstrip(), "}"])
 
 
-def _line(node: Node, number: dict[Node, int], names: dict[Graph, str],
-          births: bool) -> str:
+def _line(
+    node: Node, number: dict[Node, int], names: dict[Graph, str], births: bool
+) -> str:
     inputs = ", ".join(f"%{number[each]}" for each in node.inputs)
-    attrs = "".join(f" {key}={_value(value, names)}"
-                    for key, value in sorted(node.attrs.items()))
+    attrs = "".join(
+        f" {key}={_value(value, names)}" for key, value in sorted(node.attrs.items())
+    )
     place = f"  # {node.birth}" if births and str(node.birth) else ""
     return f"%{number[node]}: {_type(node.type)} = {node.op}({inputs}){attrs}{place}"
 
@@ -141,8 +149,10 @@ def _malformed(at: int, line: str) -> GraphError:
 
 
 def _parse_one(head: re.Match[str], lines: Any, known: dict[str, Graph]) -> Graph:
-    inputs = tuple(input_node(TensorType.parse(type_), _string(name))
-                   for name, type_ in _INPUT.findall(head[2]))
+    inputs = tuple(
+        input_node(TensorType.parse(type_), _string(name))
+        for name, type_ in _INPUT.findall(head[2])
+    )
     nodes: dict[str, Node] = {f"%{i}": each for i, each in enumerate(inputs)}
     outputs: tuple[Node, ...] | None = None
     for at, line in lines:
@@ -160,8 +170,9 @@ def _parse_one(head: re.Match[str], lines: Any, known: dict[str, Graph]) -> Grap
     raise GraphError("the text ends inside a graph")
 
 
-def _parse_node(found: re.Match[str], nodes: dict[str, Node],
-                known: dict[str, Graph]) -> Node:
+def _parse_node(
+    found: re.Match[str], nodes: dict[str, Node], known: dict[str, Graph]
+) -> Node:
     attrs = {key: _parse_value(value, known) for key, value in _ATTR.findall(found[5])}
     node = bind(found[3], *(nodes[name] for name in _names(found[4])), **attrs)
     if _type(node.type) != found[2]:

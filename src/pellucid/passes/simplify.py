@@ -39,9 +39,13 @@ def _inline_calls(outputs: tuple[Node, ...]) -> list[Node]:
 
     def rebuild(node: Node, inputs: tuple[Node, ...]) -> Node:
         if node.op.name == "get" and inputs[0] in bodies:
-            return bodies[inputs[0]][node.attrs["index"]]
-        new = _with_body(node, inputs, lambda body: Graph(
-            body.inputs, tuple(_inline_calls(body.outputs))))
+            index: int = node.attrs["index"]
+            return bodies[inputs[0]][index]
+        new = _with_body(
+            node,
+            inputs,
+            lambda body: Graph(body.inputs, tuple(_inline_calls(body.outputs))),
+        )
         if new.op.name == "call" and new not in bodies:
             body = new.attrs["body"]
             inner = dict(zip(body.inputs, new.inputs))
@@ -51,8 +55,9 @@ def _inline_calls(outputs: tuple[Node, ...]) -> list[Node]:
     return substitute(outputs, {}, rebuild)
 
 
-def _with_body(node: Node, inputs: tuple[Node, ...],
-               change: Callable[[Graph], Graph]) -> Node:
+def _with_body(
+    node: Node, inputs: tuple[Node, ...], change: Callable[[Graph], Graph]
+) -> Node:
     """Return the same gate on other inputs, its body changed."""
     body = node.attrs.get("body")
     if body is None:
@@ -96,8 +101,11 @@ def _merge_scans(outputs: tuple[Node, ...]) -> list[Node]:
                 if index >= carries:
                     index = wide.attrs["body"].outputs.index(wanted, carries)
                 return bind("get", rebuilt(wide), index=index)
-        return _with_body(node, inputs, lambda body: Graph(
-            body.inputs, tuple(_merge_scans(body.outputs))))
+        return _with_body(
+            node,
+            inputs,
+            lambda body: Graph(body.inputs, tuple(_merge_scans(body.outputs))),
+        )
 
     done: dict[Node, Node] = {}
 
@@ -111,8 +119,9 @@ def _merge_scans(outputs: tuple[Node, ...]) -> list[Node]:
 def _covers(wide: Node, narrow: Node) -> bool:
     carries = narrow.attrs["carries"]
     more, less = wide.attrs["body"].outputs, narrow.attrs["body"].outputs
-    return (more[:carries] == less[:carries]
-            and set(less[carries:]) <= set(more[carries:]))
+    return more[:carries] == less[:carries] and set(less[carries:]) <= set(
+        more[carries:]
+    )
 
 
 def _drop_results(outputs: tuple[Node, ...]) -> list[Node]:
@@ -130,8 +139,9 @@ def _drop_results(outputs: tuple[Node, ...]) -> list[Node]:
             kept[new] = keep
             return new
         if node.op.name == "get" and node.inputs[0].op.name == "scan":
-            return bind("get", inputs[0], index=kept[inputs[0]].index(
-                node.attrs["index"]))
+            return bind(
+                "get", inputs[0], index=kept[inputs[0]].index(node.attrs["index"])
+            )
         return rebind(node, inputs)
 
     return substitute(outputs, {}, rebuild)
@@ -157,11 +167,14 @@ def _narrow(node: Node, inputs: tuple[Node, ...], keep: list[int]) -> Node:
     carried = {consts + i for i in keep if i < carries}
     rows = [i for i, each in enumerate(body.inputs) if each in needed or i in carried]
     return bind(
-        "scan", *(inputs[i] for i in rows),
-        **{**node.attrs,
-           "body": Graph(tuple(body.inputs[i] for i in rows), outputs),
-           "consts": sum(i < consts for i in rows),
-           "carries": len(carried)},
+        "scan",
+        *(inputs[i] for i in rows),
+        **{
+            **node.attrs,
+            "body": Graph(tuple(body.inputs[i] for i in rows), outputs),
+            "consts": sum(i < consts for i in rows),
+            "carries": len(carried),
+        },
     )
 
 
@@ -170,8 +183,11 @@ def _narrow(node: Node, inputs: tuple[Node, ...], keep: list[int]) -> Node:
 
 def _drop_idle_gates(outputs: tuple[Node, ...]) -> list[Node]:
     def rebuild(node: Node, inputs: tuple[Node, ...]) -> Node:
-        new = _with_body(node, inputs, lambda body: Graph(
-            body.inputs, tuple(_drop_idle_gates(body.outputs))))
+        new = _with_body(
+            node,
+            inputs,
+            lambda body: Graph(body.inputs, tuple(_drop_idle_gates(body.outputs))),
+        )
         return _idle(new)
 
     return substitute(outputs, {}, rebuild)
@@ -217,4 +233,3 @@ def _scalar(node: Node) -> Any:
     if node.op.name == "const" and node.attrs["value"].array.size == 1:
         return node.attrs["value"].array.item()
     return None
-

@@ -1,0 +1,83 @@
+"""What an index means: the gates that carry it out, planned from shapes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pellucid.errors import ShapeError
+
+__all__ = ["plan_index"]
+
+Step = tuple[str, dict[str, Any], Any]
+
+
+def plan_index(shape: Sequence[int], index: Any) -> list[Step]:
+    """Return the gates of `x[index]`: name, metadata, and indices for a gather.
+
+    Integers, slices with any step, `None`, `...` and at most one array of
+    integers, as in NumPy.
+
+    >>> plan_index((4, 3), (slice(None), -1))
+    [('slice', {'start': (0, 2), 'stop': (4, 3), 'step': (1, 1)}, None),
+     ('reshape', {'shape': (4,)}, None)]
+    """
+    keys = _one_key_an_axis(shape, index if isinstance(index, tuple) else (index,))
+    steps, sizes = _slices(shape, [key for key in keys if key is not None])
+    target: list[int] = []
+    gathers: list[tuple[int, Any]] = []
+    left = iter(sizes)
+    for key in keys:
+        size = 1 if key is None else next(left)
+        if isinstance(key, int | np.integer):
+            continue
+        if key is not None and not isinstance(key, slice):
+            gathers.append((len(target), key))
+        target.append(size)
+    if len(gathers) > 1:
+        raise ShapeError("one array of indices at most · use pellucid.take per axis")
+    if target != sizes:
+        steps.append(("reshape", {"shape": tuple(target)}, None))
+    steps.extend(("gather", {"axis": axis}, key) for axis, key in gathers)
+    return steps
+
+
+def _one_key_an_axis(shape: Sequence[int], index: tuple[Any, ...]) -> list[Any]:
+    used = sum(each is not None and each is not Ellipsis for each in index)
+    if used > len(shape):
+        raise ShapeError(f"{used} indices for shape {tuple(shape)}")
+    if not any(each is Ellipsis for each in index):
+        index = (*index, Ellipsis)
+    at = next(i for i, each in enumerate(index) if each is Ellipsis)
+    full = [slice(None)] * (len(shape) - used)
+    return [*index[:at], *full, *index[at + 1 :]]
+
+
+def _slices(shape: Sequence[int], keys: Sequence[Any]) -> tuple[list[Step], list[int]]:
+    bounds, backward = [], []
+    for axis, (key, size) in enumerate(zip(keys, shape)):
+        entries = _entries(key, size, axis)
+        if entries.step < 0:
+            backward.append(axis)
+            entries = entries[::-1]
+        start = entries.start if len(entries) else 0
+        bounds.append((start, entries.stop if len(entries) else 0, entries.step))
+    steps: list[Step] = []
+    if any(bound != (0, size, 1) for bound, size in zip(bounds, shape)):
+        begin, end, stride = zip(*bounds)
+        steps.append(("slice", {"start": begin, "stop": end, "step": stride}, None))
+    if backward:
+        steps.append(("reverse", {"axes": tuple(backward)}, None))
+    return steps, [len(range(*bound)) for bound in bounds]
+
+
+def _entries(key: Any, size: int, axis: int) -> range:
+    if isinstance(key, slice):
+        return range(size)[key]
+    if not isinstance(key, int | np.integer):
+        return range(size)
+    if not -size <= key < size:
+        raise IndexError(f"index {key} is outside axis {axis} of size {size}")
+    return range(int(key) % size, int(key) % size + 1)
