@@ -128,7 +128,7 @@ def test_a_header_that_would_change_is_refused(
 @pytest.mark.parametrize("value", [["a"], [1 + 2j], [object()]])
 def test_an_array_that_is_not_of_numbers_is_refused(path: Path, value: object) -> None:
     with pytest.raises(DTypeError, match=r"cannot be stored · array 'w'"):
-        write_file(path, {"w": value}, {})  # type: ignore[dict-item]
+        write_file(path, {"w": value}, {})
 
 
 FULL_DISK = """
