@@ -1,0 +1,94 @@
+"""Arrays that a network can train on: checked once, where they come in."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from pellucid.dtypes import DType, as_dtype, is_float
+from pellucid.errors import DataError, message
+
+__all__ = ["as_arrays"]
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+
+def as_arrays(X: Any, y: Any = None, *, dtype: Any) -> tuple[Array, Array | None]:
+    """Return features `[n, …]` and targets `[n]` or `[n, …]` as checked arrays.
+
+    Features become `dtype`. Whole-number and boolean targets become int64, others
+    `dtype`. Raises `DataError` for text, for different numbers of rows, for no rows,
+    and for a NaN or an infinity, naming its row and column.
+
+    >>> X, y = as_arrays([[1, 2], [3, 4]], [0, 1], dtype="f32")
+    >>> X.dtype, y.dtype
+    (dtype('float32'), dtype('int64'))
+    """
+    wanted = as_dtype(dtype)
+    features = _finite(_numeric(X, "X"), wanted, "X")
+    if features.ndim < 2:
+        raise DataError(
+            message(
+                f"X has shape {features.shape}",
+                expected="expected rows and columns",
+                hint="try X.reshape(-1, 1) for one feature, X.reshape(1, -1) for one "
+                "row",
+            )
+        )
+    if not len(features):
+        raise DataError(message("X has no rows"))
+    if y is None:
+        return features, None
+    given = _numeric(y, "y")
+    if given.ndim == 0 or len(given) != len(features):
+        rows = "no rows" if given.ndim == 0 else f"{len(given)} rows"
+        raise DataError(message(f"X has {len(features)} rows and y has {rows}"))
+    if given.dtype.kind in "biu":
+        return features, given.astype(np.int64)
+    return features, _finite(given, wanted, "y")
+
+
+def _numeric(given: Any, name: str) -> Array:
+    try:
+        array: Array = np.asarray(given)
+    except ValueError as error:
+        raise DataError(message(f"{name} is no array: {error}")) from None
+    if array.dtype == object:
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError):
+            array = array.astype(str)
+    if array.dtype.kind in "biuf":
+        return array
+    hint = "encode the labels as class numbers, 0 to k - 1"
+    if name == "X":
+        hint = "encode categories as numbers, or use the estimators for tables"
+    first = "" if array.size == 0 else f", such as {array.flat[0]!s:.40}"
+    raise DataError(
+        message(
+            f"{name} holds {_noun(array)}{first}",
+            expected="expected numbers",
+            hint=hint,
+        )
+    )
+
+
+def _noun(array: Array) -> str:
+    return {"U": "text", "S": "text"}.get(array.dtype.kind, str(array.dtype))
+
+
+def _finite(array: Array, dtype: DType, name: str) -> Array:
+    with np.errstate(over="ignore"):
+        converted = np.ascontiguousarray(array, dtype)
+    if not is_float(dtype) or np.isfinite(converted).all():
+        return converted
+    index = np.unravel_index(int(np.argmin(np.isfinite(converted))), converted.shape)
+    places = zip(("row", "column"), index)
+    where = ", ".join(f"{axis} {position}" for axis, position in places)
+    value = array[index]
+    what = "is too large for its dtype" if np.isfinite(value) else f"is {value}"
+    hint = "fill or drop missing values first" if np.isnan(value) else ""
+    raise DataError(
+        message(f"{name} {what}", where=f"{where}, counted from 0", hint=hint)
+    )
