@@ -94,9 +94,9 @@ class House:
     """The modules of a source tree by dotted name, and what they import."""
 
     root: Path
-    sources: dict[str, str] = field(default_factory=dict)
-    packages: set[str] = field(default_factory=set)
-    imports: list[Import] = field(default_factory=list)
+    sources: dict[str, str] = field(default_factory=dict, repr=False)
+    packages: set[str] = field(default_factory=set, repr=False)
+    imports: list[Import] = field(default_factory=list, repr=False)
 
     @classmethod
     def read(cls, root: Path) -> House:
