@@ -54,10 +54,10 @@ def as_dtype(given: Any) -> DType:
     if given is int:
         return DTYPES["i64"]
     try:
-        dtype = np.dtype(given).newbyteorder("=")
+        dtype: DType | None = np.dtype(given).newbyteorder("=")
     except TypeError:
         dtype = None
-    if dtype not in _SHORT:
+    if dtype is None or dtype not in _SHORT:
         raise DTypeError(
             message(f"unknown dtype {given!r}", hint=did_you_mean(given, DTYPES))
         )

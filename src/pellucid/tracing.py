@@ -11,7 +11,7 @@ from pellucid.ir.graph import Graph, Node, constant, input_node, substitute, top
 from pellucid.ir.types import TensorType
 from pellucid.tensor import Parameter, Tensor, as_tensor, leaf_values
 
-__all__ = ["graph_of", "symbol", "symbols", "trace"]
+__all__ = ["bound", "graph_of", "symbol", "symbols", "trace"]
 
 
 def symbol(type: TensorType, name: str = "x") -> Tensor:
@@ -24,19 +24,29 @@ def symbol(type: TensorType, name: str = "x") -> Tensor:
 
 
 @contextmanager
+def bound(
+    leaves: Mapping[str, Parameter], stand_ins: Mapping[str, Tensor]
+) -> Iterator[None]:
+    """Let parameters and buffers be other tensors, by name, for a block."""
+    before = {name: (leaf._node, leaf._value) for name, leaf in leaves.items()}
+    try:
+        for name, leaf in leaves.items():
+            leaf._node, leaf._value = stand_ins[name]._node, stand_ins[name]._value
+        yield
+    finally:
+        for name, leaf in leaves.items():
+            leaf._node, leaf._value = before[name]
+
+
+@contextmanager
 def symbols(leaves: Mapping[str, Parameter]) -> Iterator[dict[str, Tensor]]:
     """Make parameters and buffers symbols of these names for a block.
 
     Code that runs in the block builds graph over them; their values come back after.
     """
-    before = {name: (leaf._node, leaf._value) for name, leaf in leaves.items()}
-    try:
-        for name, leaf in leaves.items():
-            leaf._node, leaf._value = input_node(leaf.type, name), None
-        yield dict(leaves)
-    finally:
-        for name, leaf in leaves.items():
-            leaf._node, leaf._value = before[name]
+    stand_ins = {name: symbol(leaf.type, name) for name, leaf in leaves.items()}
+    with bound(leaves, stand_ins):
+        yield stand_ins
 
 
 def graph_of(inputs: Iterable[Tensor], outputs: Iterable[Tensor]) -> Graph:
