@@ -106,8 +106,9 @@ def _has_quotes(data: bytes, where: str) -> bool:
     marks = np.frombuffer(data, np.uint8)
     positions = np.flatnonzero(marks == _QUOTE)
     opening = positions[::2]
-    solid = np.concatenate([[-1], np.flatnonzero(marks != _SPACE)])
-    before = solid[np.searchsorted(solid, opening) - 1]
+    before = opening - 1
+    for k in np.flatnonzero((before >= 0) & (marks[before] == _SPACE)):
+        before[k] = _skip_spaces_back(data, int(before[k]))
     starts_field = np.isin(marks[before], [_NEWLINE, *map(ord, SEPARATORS)])
     # A doubled quote inside a field reads as a close and an open side by side.
     doubled = np.isin(opening - 1, positions[1::2])
@@ -131,6 +132,12 @@ def _has_quotes(data: bytes, where: str) -> bool:
             )
         )
     return True
+
+
+def _skip_spaces_back(data: bytes, position: int) -> int:
+    while position >= 0 and data[position] == _SPACE:
+        position -= 1
+    return position
 
 
 def _line(data: bytes, position: int, where: str) -> str:
@@ -171,8 +178,9 @@ def _find_records(data: bytes, separator: str, quoted: bool) -> Records:
 def _without_blank(data: bytes, records: Records, where: str) -> tuple[bytes, int]:
     """Cut out the records that hold nothing; return the width of all others too."""
     marks = np.frombuffer(data, np.uint8)
-    visible = np.searchsorted(np.flatnonzero(marks > _SPACE), records.ends)
-    blank = (np.diff(visible, prepend=0) == 0) & (records.fields == 1)
+    blank = np.zeros(len(records.starts), bool)
+    for k in np.flatnonzero(records.fields == 1):
+        blank[k] = not data[records.starts[k] : records.ends[k]].strip()
     if blank.all():
         raise DataError(message("the file is empty", where=where))
     widths, starts = records.fields[~blank], records.starts[~blank]
