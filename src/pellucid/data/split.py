@@ -95,7 +95,7 @@ def _shares(sizes: Rows, count: int) -> Rows:
     No stratum gives its last row away.
     """
     exact = sizes * count / sizes.sum()
-    shares: Rows = np.minimum(np.floor(exact).astype(np.int64), sizes - 1)
+    shares: Rows = np.floor(exact).astype(np.int64)
     while (left := count - int(shares.sum())) > 0:
         wanting = np.where(shares < sizes - 1, exact - shares, -np.inf)
         best = np.argsort(-wanting, kind="stable")[:left]
