@@ -13,7 +13,7 @@ from typing import Any
 
 from pellucid.ir.graph import Graph, Node, bind, rebind, substitute, toposort
 
-__all__ = ["simplify"]
+__all__ = ["inline_calls", "simplify"]
 
 
 def simplify(graph: Graph) -> Graph:
@@ -26,7 +26,7 @@ def simplify(graph: Graph) -> Graph:
     True
     """
     outputs = graph.outputs
-    for step in (_inline_calls, _merge_scans, _drop_results, _drop_idle_gates):
+    for step in (inline_calls, _merge_scans, _drop_results, _drop_idle_gates):
         outputs = tuple(step(outputs))
     return Graph(graph.inputs, outputs)
 
@@ -34,7 +34,8 @@ def simplify(graph: Graph) -> Graph:
 # --- calls -----------------------------------------------------------------------
 
 
-def _inline_calls(outputs: tuple[Node, ...]) -> list[Node]:
+def inline_calls(outputs: tuple[Node, ...]) -> list[Node]:
+    """Return the outputs with every call replaced by the gates of its body."""
     bodies: dict[Node, list[Node]] = {}
 
     def rebuild(node: Node, inputs: tuple[Node, ...]) -> Node:
@@ -44,7 +45,7 @@ def _inline_calls(outputs: tuple[Node, ...]) -> list[Node]:
         new = _with_body(
             node,
             inputs,
-            lambda body: Graph(body.inputs, tuple(_inline_calls(body.outputs))),
+            lambda body: Graph(body.inputs, tuple(inline_calls(body.outputs))),
         )
         if new.op.name == "call" and new not in bodies:
             body = new.attrs["body"]
