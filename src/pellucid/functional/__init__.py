@@ -1,0 +1,4 @@
+"""Functions of tensors, all composed of gates: none has a chain rule of its own."""
+
+from pellucid.functional.activations import *  # noqa: F403
+from pellucid.functional.array import *  # noqa: F403

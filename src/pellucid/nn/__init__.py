@@ -1,0 +1,37 @@
+"""Layers, losses and models, under PyTorch's names and with its weight layouts."""
+
+from pellucid import functional
+from pellucid.nn import activations, init
+from pellucid.nn.activations import *  # noqa: F403
+from pellucid.nn.containers import MLP, Sequential
+from pellucid.nn.linear import Linear, Maxout, Neuron
+from pellucid.nn.module import Module, buffer_updates, load, update_buffer
+from pellucid.nn.scaling import Standardize, Unstandardize
+from pellucid.nn.simple import Dropout, Flatten, Identity
+from pellucid.nn.spec import from_spec, register, to_spec
+from pellucid.tensor import Buffer, Parameter
+
+__all__ = [
+    "MLP",
+    "Buffer",
+    "Dropout",
+    "Flatten",
+    "Identity",
+    "Linear",
+    "Maxout",
+    "Module",
+    "Neuron",
+    "Parameter",
+    "Sequential",
+    "Standardize",
+    "Unstandardize",
+    "buffer_updates",
+    "from_spec",
+    "functional",
+    "init",
+    "load",
+    "register",
+    "to_spec",
+    "update_buffer",
+]
+__all__ += activations.__all__

@@ -1,0 +1,500 @@
+"""Modules: parameters, buffers and other modules under names, and a forward pass.
+
+A module is an ordinary object: what it owns is found among its attributes, in the
+order in which they were set, in lists, tuples and dicts too. Names and layouts of
+state dicts are PyTorch's. Refuses to know optimisers, losses and data.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from pellucid.dtypes import DTYPES, DType, as_dtype, is_float
+from pellucid.errors import (
+    ArgumentError,
+    ModelFileError,
+    PellucidError,
+    ShapeError,
+    did_you_mean,
+    message,
+)
+from pellucid.ir.graph import Array, input_node, inside
+from pellucid.ir.types import TensorType
+from pellucid.nn.spec import Specified, from_spec, to_spec
+from pellucid.nn.summary import Row, render_summary
+from pellucid.random import key_of, keys_from
+from pellucid.tensor import Buffer, Parameter, Tensor, as_tensor
+from pellucid.tracing import symbol
+
+__all__ = ["Module", "buffer_updates", "load", "update_buffer"]
+
+Kind = TypeVar("Kind")
+Self = TypeVar("Self", bound="Module")
+
+
+# --- what happens during a forward pass ------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Where the forward pass is: the path here, and every module's path."""
+
+    path: str
+    paths: dict[int, str]
+
+
+_frame: ContextVar[_Frame | None] = ContextVar("pellucid_frame", default=None)
+_updates: ContextVar[dict[Buffer, Tensor] | None] = ContextVar(
+    "pellucid_buffer_updates", default=None
+)
+_outputs: ContextVar[dict[str, Any] | None] = ContextVar(
+    "pellucid_outputs", default=None
+)
+
+
+@contextmanager
+def buffer_updates() -> Iterator[dict[Buffer, Tensor]]:
+    """Collect the new values of buffers in this block rather than set them.
+
+    Training uses it to carry buffers from one step to the next.
+    """
+    updates: dict[Buffer, Tensor] = {}
+    token = _updates.set(updates)
+    try:
+        yield updates
+    finally:
+        _updates.reset(token)
+
+
+def update_buffer(buffer: Buffer, new: Tensor) -> None:
+    """Give a buffer a new value: at once, or in the block that collects updates.
+
+    A symbol outside of such a block changes nothing: it has no value to set.
+
+    >>> count = Buffer(1.0)
+    >>> update_buffer(count, count + 1)
+    >>> count.item()
+    2.0
+    >>> with buffer_updates() as updates:
+    ...     update_buffer(count, count + 1)
+    >>> count.item(), updates[count].item()
+    (2.0, 3.0)
+    """
+    updates = _updates.get()
+    if updates is not None:
+        updates[buffer] = new
+    elif new.has_value and buffer.has_value:
+        buffer.value = new.value
+
+
+# --- modules ---------------------------------------------------------------------
+
+
+class Module(Specified):
+    """A layer, a loss, or a network of them. Subclasses write `forward`.
+
+    >>> from pellucid import nn
+    >>> class Net(nn.Module):
+    ...     def __init__(self, width):
+    ...         self.hidden = nn.Linear(2, width)
+    ...         self.output = nn.Linear(width, 1)
+    ...
+    ...     def forward(self, x):
+    ...         return self.output(nn.functional.relu(self.hidden(x)))
+    >>> net = Net(3)
+    >>> [name for name, _ in net.named_parameters()]
+    ['hidden.weight', 'hidden.bias', 'output.weight', 'output.bias']
+    >>> net(np.zeros((5, 2), np.float32)).shape
+    (5, 1)
+    """
+
+    training: bool = True
+    """Whether layers that behave differently in training do so now."""
+
+    activation: str | None = None
+    """The name of the activation that this module is, where it is one."""
+
+    transparent: bool = False
+    """Whether the layer before is followed by what comes after this one."""
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        """Compute the output. A subclass must have its own."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward()")
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """Run `forward`; nodes and errors born in it carry the layer's path."""
+        operands = [as_tensor(x) if isinstance(x, np.ndarray) else x for x in inputs]
+        frame = self._next_frame()
+        token = _frame.set(frame)
+        try:
+            with inside(frame.path):
+                try:
+                    output = self.forward(*operands, **options)
+                except PellucidError as error:
+                    raise self._located(error, frame.path, operands) from error
+        finally:
+            _frame.reset(token)
+        seen = _outputs.get()
+        if seen is not None:
+            seen[frame.path] = output
+        return output
+
+    def _next_frame(self) -> _Frame:
+        outer = _frame.get()
+        if outer is None:
+            return _Frame("", {id(each): name for name, each in self.named_modules()})
+        own = outer.paths.get(id(self))
+        if own is None:
+            own = ".".join(filter(None, (outer.path, type(self).__name__)))
+        return _Frame(own, outer.paths)
+
+    def _located(
+        self, error: PellucidError, path: str, operands: list[Any]
+    ) -> PellucidError:
+        """Say in which layer an error came up; the innermost one says it."""
+        if hasattr(error, "layer"):
+            return error
+        head = f"{path} ({self._head()})" if path else self._head()
+        types = [str(x.type) for x in operands if isinstance(x, Tensor)]
+        place = str(input_node(TensorType((), DTYPES["f32"]), "here").birth)
+        place = place.rpartition(" · ")[2] if ":" in place else ""
+        text = message(
+            f"{head}: {error}",
+            where=f"input {', '.join(types)}" if types else "",
+            expected="" if place in str(error) else place,
+        )
+        located = type(error)(text)
+        located.layer = path  # type: ignore[attr-defined]
+        return located
+
+    # --- what it owns ---
+
+    def _members(self, kind: type[Kind]) -> Iterator[tuple[str, Kind]]:
+        for name, value in vars(self).items():
+            yield from _found(name, value, kind)
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The modules that are attributes of this one, each once."""
+        seen: set[int] = set()
+        for name, child in self._members(Module):
+            if id(child) not in seen:
+                seen.add(id(child))
+                yield name, child
+
+    def children(self) -> Iterator[Module]:
+        """The modules that are attributes of this one, each once."""
+        return (child for _, child in self.named_children())
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module, under the prefix, and all below it, each once."""
+        seen: set[int] = set()
+        for name, module in self._tree(prefix):
+            if id(module) not in seen:
+                seen.add(id(module))
+                yield name, module
+
+    def _tree(self, prefix: str) -> Iterator[tuple[str, Module]]:
+        """Walk every module by every name that it has."""
+        yield prefix, self
+        for name, child in self._members(Module):
+            yield from child._tree(f"{prefix}.{name}" if prefix else name)
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all below it, each once."""
+        return (module for _, module in self.named_modules())
+
+    def _leaves(self) -> Iterator[tuple[str, Parameter]]:
+        """Walk every parameter and buffer by every name that it has."""
+        for path, module in self._tree(""):
+            for name, leaf in module._members(Parameter):
+                yield f"{path}.{name}" if path else name, leaf
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Every parameter below by its dotted name; a shared one is listed once."""
+        return _once(
+            (name, leaf)
+            for name, leaf in self._leaves()
+            if not isinstance(leaf, Buffer)
+        )
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Every parameter below; a shared one is listed once."""
+        return (leaf for _, leaf in self.named_parameters())
+
+    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
+        """Every buffer below by its dotted name; a shared one is listed once."""
+        return _once(
+            (name, leaf) for name, leaf in self._leaves() if isinstance(leaf, Buffer)
+        )
+
+    def buffers(self) -> Iterator[Buffer]:
+        """Every buffer below; a shared one is listed once."""
+        return (leaf for _, leaf in self.named_buffers())
+
+    # --- modes and gradients ---
+
+    def train(self: Self, mode: bool = True) -> Self:
+        """Put this module and all below it into training mode, or out of it."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self: Self) -> Self:
+        """Put this module and all below it out of training mode."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget the gradient of every parameter."""
+        for leaf in self.parameters():
+            leaf.grad = None
+
+    def to(self: Self, dtype: Any) -> Self:
+        """Convert float parameters and buffers to `f32` or `f64`, in place."""
+        target = as_dtype(dtype)
+        if not is_float(target):
+            raise ArgumentError(f"a module is converted to f32 or f64, not {target}")
+        for _, leaf in self._leaves():
+            if is_float(leaf.dtype):
+                _assign(leaf, leaf.value, target)
+        return self
+
+    def adapt(self, inputs: Array, targets: Array | None = None) -> None:
+        """Learn what is learned before training, such as means, from its data.
+
+        The trainer calls it once with the training part. Most modules learn nothing
+        here; `Sequential` fits its `Standardize` and its `Unstandardize`.
+        """
+
+    # --- state ---
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return copies of all parameters and buffers by their dotted names."""
+        return {name: leaf.value.copy() for name, leaf in self._leaves()}
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
+        """Set parameters and buffers by their dotted names.
+
+        Values take the dtype of the parameter. With `strict=False` keys may be
+        missing or unknown. Where anything is wrong nothing is changed.
+
+        Raises:
+            ArgumentError: keys are missing or unknown.
+            ShapeError: a value has another shape than its parameter.
+        """
+        leaves = dict(self._leaves())
+        if strict:
+            _check_keys(leaves, state)
+        found = {name: np.asarray(state[name]) for name in leaves if name in state}
+        _check_shapes(leaves, found)
+        for name, array in found.items():
+            _assign(leaves[name], array, leaves[name].dtype)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the architecture and the state to one file, which `nn.load` reads.
+
+        Raises `ArgumentError` where the constructor's arguments do not describe the
+        module as it is now, and `ModelFileError` where the file cannot be written.
+        """
+        from pellucid.files import write_file
+
+        spec = to_spec(self)
+        self._check_rebuilt(_rebuilt(spec))
+        header = {"kind": "module", "spec": spec, "training": self.training}
+        write_file(path, self.state_dict(), header)
+
+    def _check_rebuilt(self, made: Module) -> None:
+        same = repr(made) == repr(self)
+        names = [name for name, _ in self.named_parameters()]
+        if not same or names != [name for name, _ in made.named_parameters()]:
+            raise ArgumentError(
+                message(
+                    f"{type(self).__name__} was changed after it was made, so its "
+                    "constructor's arguments do not describe it",
+                    expected=f"its arguments make {made!r}",
+                    hint="make the change in __init__, or save its state_dict()",
+                )
+            )
+
+    # --- what people read ---
+
+    def _head(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()})"
+
+    def extra_repr(self) -> str:
+        """What stands in the parentheses: arguments that are not the defaults."""
+        parameters = inspect.signature(type(self)).parameters
+        return ", ".join(
+            f"{name}={value!r}"
+            for name, value in self.arguments().items()
+            if _is_plain(value) and value != parameters[name].default
+        )
+
+    def __repr__(self) -> str:
+        lines = []
+        for name, child in self.named_children():
+            body = repr(child).replace("\n", "\n  ")
+            lines.append(f"  ({name}): {body}\n")
+        if not lines:
+            return self._head()
+        head = self._head()[:-1]
+        return f"{head}\n{''.join(lines)})"
+
+    def summary(self, *input_shapes: tuple[int, ...], dtype: Any = "f32") -> str:
+        """Return a table of layers: type, output shape, parameters, initialiser.
+
+        Output shapes are shown where the shape of each input is given.
+
+        >>> from pellucid import nn
+        >>> print(nn.Sequential(nn.Linear(2, 3), nn.ReLU()).summary((8, 2)))
+        layer  type                                   output    parameters  initialised
+               Sequential                             f32[8,3]
+        0      Linear(in_features=2, out_features=3)  f32[8,3]           9  he_normal, \
+because relu follows
+        1      ReLU()                                 f32[8,3]
+        9 parameters, 36 bytes
+        """
+        shapes = self._output_types(input_shapes, dtype) if input_shapes else {}
+        rows = []
+        counted: set[int] = set()
+        for path, module in self.named_modules():
+            own = [leaf for _, leaf in _once(module._members(Parameter))]
+            fresh = [leaf for leaf in own if id(leaf) not in counted]
+            counted |= {id(leaf) for leaf in own}
+            sizes = [leaf.size for leaf in fresh if not isinstance(leaf, Buffer)]
+            kind = module._head() if not any(module.children()) else ""
+            rows.append(
+                Row(
+                    path,
+                    kind or type(module).__name__,
+                    shapes.get(path, ""),
+                    sum(sizes) if own else None,
+                    str(getattr(module, "initialised", "")),
+                )
+            )
+        parameters = list(self.parameters())
+        size = sum(leaf.size for leaf in parameters)
+        return render_summary(rows, size, sum(leaf.type.nbytes for leaf in parameters))
+
+    def _output_types(
+        self, shapes: tuple[tuple[int, ...], ...], dtype: Any
+    ) -> dict[str, str]:
+        inputs = [symbol(TensorType(shape, as_dtype(dtype))) for shape in shapes]
+        seen: dict[str, Any] = {}
+        token = _outputs.set(seen)
+        try:
+            with keys_from(key_of(0)), buffer_updates():
+                self(*inputs)
+        finally:
+            _outputs.reset(token)
+        return {
+            path: str(output.type) if isinstance(output, Tensor) else "several"
+            for path, output in seen.items()
+        }
+
+
+# --- helpers ---------------------------------------------------------------------
+
+
+def _found(name: str, value: Any, kind: type[Kind]) -> Iterator[tuple[str, Kind]]:
+    if isinstance(value, kind):
+        yield name, value
+    elif isinstance(value, list | tuple):
+        for index, each in enumerate(value):
+            yield from _found(f"{name}.{index}", each, kind)
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            yield from _found(f"{name}.{key}", each, kind)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return bool(value) and all(_is_plain(each) for each in value)
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _once(pairs: Iterator[tuple[str, Kind]]) -> Iterator[tuple[str, Kind]]:
+    seen: set[int] = set()
+    for name, value in pairs:
+        if id(value) not in seen:
+            seen.add(id(value))
+            yield name, value
+
+
+def _assign(leaf: Parameter, array: Array, dtype: DType) -> None:
+    """Set a leaf's value, and its dtype: its identity stays."""
+    if dtype != leaf.dtype:
+        leaf._node = input_node(TensorType(leaf.shape, dtype), type(leaf).__name__)
+    leaf.value = np.array(array, dtype)
+
+
+def _check_keys(leaves: Mapping[str, Parameter], state: Mapping[str, Any]) -> None:
+    missing = [name for name in leaves if name not in state]
+    unknown = [name for name in state if name not in leaves]
+    if not missing and not unknown:
+        return
+    faults = [
+        f"{kind} {', '.join(map(repr, names))}"
+        for kind, names in (("missing", missing), ("unknown", unknown))
+        if names
+    ]
+    hint = did_you_mean(unknown[0], missing) if missing and unknown else ""
+    raise ArgumentError(
+        message(
+            "the state does not fit the module",
+            expected=" and ".join(faults),
+            hint=hint,
+        )
+    )
+
+
+def _check_shapes(leaves: Mapping[str, Parameter], found: Mapping[str, Array]) -> None:
+    wrong = [
+        f"{name!r} is {leaves[name].type}, the state has shape {list(array.shape)}"
+        for name, array in found.items()
+        if array.shape != leaves[name].shape
+    ]
+    if wrong:
+        raise ShapeError(
+            message("the state does not fit the module", expected="; ".join(wrong))
+        )
+
+
+def _rebuilt(spec: dict[str, Any]) -> Any:
+    """Make a module from its description without touching the keys in use."""
+    with keys_from(key_of(0)):
+        return from_spec(spec)
+
+
+def load(path: str | os.PathLike[str]) -> Any:
+    """Read a module that `Module.save` wrote; it computes the same bits.
+
+    Raises `ModelFileError` for a file that is not one, or names unknown classes.
+    """
+    from pellucid.files import read_file
+
+    arrays, header = read_file(path)
+    if header.get("kind") != "module":
+        raise ModelFileError(
+            message(
+                f"{os.fspath(path)!r} does not hold a module",
+                expected=f"it holds {header.get('kind', 'something else')!r}",
+            )
+        )
+    module = _rebuilt(header["spec"])
+    leaves = dict(module._leaves())
+    try:
+        _check_keys(leaves, arrays)
+        _check_shapes(leaves, arrays)
+    except PellucidError as error:
+        raise ModelFileError(message(str(error), where=repr(os.fspath(path)))) from None
+    for name, array in arrays.items():
+        _assign(leaves[name], array, as_dtype(array.dtype))
+    return module.train(bool(header.get("training", True)))

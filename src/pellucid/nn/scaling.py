@@ -1,0 +1,134 @@
+"""Input normalisation kept in the model: `Standardize`, and its inverse for targets.
+
+Fitted once, to the training part; never trained.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from pellucid.config import current
+from pellucid.errors import DataError, NotFittedError, ShapeError, message
+from pellucid.ir.graph import Array
+from pellucid.nn.module import Module
+from pellucid.tensor import Buffer, Tensor
+
+__all__ = ["Standardize", "Unstandardize"]
+
+
+class _Scaling(Module):
+    """A mean and a scale for each feature, and whether they were fitted."""
+
+    mean: Buffer
+    scale: Buffer
+    fitted: Buffer
+    transparent = True
+
+    def _start(self, features: int | tuple[int, ...]) -> None:
+        shape = (features,) if isinstance(features, int) else tuple(features)
+        dtype = current().dtype
+        self.mean = Buffer(np.zeros(shape), dtype)
+        self.scale = Buffer(np.ones(shape), dtype)
+        self.fitted = Buffer(False)
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether mean and scale were learned or loaded."""
+        # Inside a trace the flag has no value: who traces has fitted before.
+        return not self.fitted.has_value or bool(self.fitted.value)
+
+    def fit(self, values: Any) -> None:
+        """Learn the mean and the standard deviation of each feature.
+
+        `values` is `[rows, …features]`; for one feature `[rows]` will do. A feature
+        that is the same everywhere gets the scale 1. Computed in float64.
+        """
+        rows = self._rows(np.asarray(values))
+        mean = rows.mean(0)
+        scale = rows.std(0)
+        # What rounding leaves of a constant column is not a spread.
+        flat = scale <= np.abs(mean) * math.sqrt(len(rows)) * np.finfo(np.float64).eps
+        self.mean.value = mean
+        self.scale.value = np.where(flat, 1.0, scale)
+        self.fitted.value = True
+
+    def _rows(self, values: Array) -> Array:
+        shape = self.mean.shape
+        if values.ndim == 1 and self.mean.size == 1:
+            values = values.reshape(-1, *shape)
+        if values.shape[1:] != shape or not len(values):
+            raise ShapeError(
+                message(
+                    f"cannot fit {self._head()} to an array of shape "
+                    f"{list(values.shape)}",
+                    expected=f"expected {['rows', *shape]}, at least one row",
+                )
+            )
+        if not np.isfinite(values).all():
+            raise DataError(
+                message(
+                    f"cannot fit {self._head()}: NaN or infinity in the data",
+                    hint="fill in or drop the missing values",
+                )
+            )
+        return values.astype(np.float64)
+
+    def _need_fit(self) -> None:
+        if not self.is_fitted:
+            raise NotFittedError(
+                message(
+                    "mean and scale are not known yet",
+                    hint="call fit(array) with the training part, or train with "
+                    "Trainer, which does",
+                )
+            )
+
+
+class Standardize(_Scaling):
+    """(x − mean) / scale for each feature of the input.
+
+    Args:
+        features: how many, or the shape behind the batch axis.
+
+    >>> layer = Standardize(1)
+    >>> layer.fit([[1.0], [3.0]])
+    >>> layer(np.array([[1.0], [3.0]], np.float32)).value.tolist()
+    [[-1.0], [1.0]]
+    """
+
+    def __init__(self, features: int | tuple[int, ...]) -> None:
+        self._start(features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x in standard units."""
+        self._need_fit()
+        return (x - self.mean) / self.scale
+
+
+class Unstandardize(_Scaling):
+    """y · scale + mean: from standard units to the target's own.
+
+    The last layer of a regression. A trainer may take the loss in standard units,
+    with `inverse`.
+
+    >>> layer = Unstandardize(1)
+    >>> layer.fit([10.0, 30.0])
+    >>> layer(np.array([[-1.0], [1.0]], np.float32)).value.tolist()
+    [[10.0], [30.0]]
+    """
+
+    def __init__(self, outputs: int | tuple[int, ...] = 1) -> None:
+        self._start(outputs)
+
+    def forward(self, y: Tensor) -> Tensor:
+        """Return y in the target's units."""
+        self._need_fit()
+        return y * self.scale + self.mean
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """Return y, which is in the target's units, in standard units."""
+        self._need_fit()
+        return (y - self.mean) / self.scale

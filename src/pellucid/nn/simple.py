@@ -1,0 +1,75 @@
+"""Layers without weights: `Identity`, `Flatten`, `Dropout`."""
+
+from __future__ import annotations
+
+from pellucid.errors import ArgumentError, ShapeError
+from pellucid.functional import where
+from pellucid.nn.module import Module
+from pellucid.random import bernoulli, next_key
+from pellucid.tensor import Tensor, whole_axes
+
+__all__ = ["Dropout", "Flatten", "Identity"]
+
+
+class Identity(Module):
+    """Returns its input."""
+
+    transparent = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x."""
+        return x
+
+
+class Flatten(Module):
+    """Makes one axis of several: `[batch, a, b]` becomes `[batch, a · b]`.
+
+    >>> from pellucid.tensor import tensor
+    >>> Flatten()(tensor([[[1.0, 2.0], [3.0, 4.0]]])).shape
+    (1, 4)
+    """
+
+    transparent = True
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        self.start_dim, self.end_dim = start_dim, end_dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x with the axes from `start_dim` to `end_dim` as one."""
+        (first,), (last,) = whole_axes(x, self.start_dim), whole_axes(x, self.end_dim)
+        if first > last:
+            raise ShapeError(f"axes {self.start_dim} to {self.end_dim} of {x.type}")
+        size = 1
+        for each in x.shape[first : last + 1]:
+            size *= each
+        return x.reshape((*x.shape[:first], size, *x.shape[last + 1 :]))
+
+
+class Dropout(Module):
+    """In training, sets each entry to 0 with probability p and scales the others up.
+
+    The mean stays: what is kept is divided by 1 − p. The mask comes from the next
+    key, so it is drawn anew each step and is the same in a replay of it.
+    Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from
+    overfitting" (2014).
+
+    >>> from pellucid.tensor import tensor
+    >>> Dropout(0.5).eval()(tensor([1.0, 2.0]))
+    Tensor([1., 2.], f32[2])
+    """
+
+    transparent = True
+
+    def __init__(self, p: float = 0.5) -> None:
+        if not 0.0 <= p <= 1.0:
+            raise ArgumentError(f"p must be between 0 and 1, not {p!r}")
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x with entries dropped; x itself out of training."""
+        if not self.training or self.p == 0.0:
+            return x
+        keep = 1.0 - self.p
+        if keep == 0.0:
+            return x * 0.0
+        return where(bernoulli(next_key(), keep, x.shape), x / keep, 0.0)
