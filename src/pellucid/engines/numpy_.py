@@ -9,6 +9,7 @@ Both give the same bits.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -38,6 +39,12 @@ class NumpyEngine(Engine):
 
     name = "numpy"
 
+    def compile(self, graph: Graph, donate: Sequence[int] = ()) -> NumpyProgram:
+        """Return a program that shows the nodes of this very graph to an observer."""
+        program = super().compile(graph, donate)
+        assert isinstance(program, NumpyProgram)
+        return program if program.graph is graph else program.of(graph)
+
     def _compile(self, graph: Graph, donate: tuple[int, ...]) -> NumpyProgram:
         return NumpyProgram(graph)
 
@@ -49,6 +56,12 @@ class NumpyProgram(Program):
         super().__init__(graph)
         self._steps = _Steps(simplify(graph), lean=True)
         self._every_step: _Steps | None = None
+
+    def of(self, graph: Graph) -> NumpyProgram:
+        """Return this program for an equal graph of other nodes."""
+        twin = copy(self)
+        twin.graph, twin._every_step = graph, None
+        return twin
 
     def _run(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
         with np.errstate(all="ignore"):

@@ -131,10 +131,11 @@ def _flops(node: Node) -> int:
         return int(node.inputs[0].type.size)
     if name == "dot":
         x: Node = node.inputs[0]
-        depth = math.prod(x.shape[i] for i in attrs["contract"][0])
+        depth: int = math.prod(x.shape[i] for i in attrs["contract"][0])
         return 2 * int(node.type.size) * depth
     if name == "conv":
-        depth = math.prod(node.inputs[1].shape[1:])
+        kernel: Node = node.inputs[1]
+        depth = math.prod(kernel.shape[1:])
         return 2 * int(node.type.size) * depth
     if name == "scan":
         return int(attrs["length"]) * cost_of(attrs["body"]).flops

@@ -1,0 +1,35 @@
+"""Which engine serves: by the name that was asked for, or the configured one."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from pellucid.config import current
+from pellucid.engines.numpy_ import NumpyEngine
+from pellucid.engines.program import Engine
+from pellucid.errors import ArgumentError, did_you_mean, message
+
+__all__ = ["ENGINES", "engine_named"]
+
+ENGINES: dict[str, type[Engine]] = {"numpy": NumpyEngine}
+"""The engines by name."""
+
+
+def engine_named(name: str | None = None) -> Engine:
+    """Return the engine of a name; without one, that of the configuration.
+
+    The same name gives the same engine, so that compiled programs are shared.
+
+    >>> engine_named("numpy").name
+    'numpy'
+    """
+    return _made(name or current().engine)
+
+
+@cache
+def _made(name: str) -> Engine:
+    if name not in ENGINES:
+        raise ArgumentError(
+            message(f"no engine named {name!r}", hint=did_you_mean(name, ENGINES))
+        )
+    return ENGINES[name]()

@@ -1,0 +1,1 @@
+"""Training: the epoch as one graph, the loop around it, and replay of any step."""

@@ -1,0 +1,68 @@
+"""Which rows each step sees: the data, the batch size and the order of an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from pellucid.ir.graph import Array
+from pellucid.ir.types import TensorType
+from pellucid.random import fold_in, key_of, permutation
+
+__all__ = ["Data", "Plan"]
+
+Data = dict[str, Array]
+"""Arrays of one length by name: `x` or `x.0`, `y` or `y.name`, `weight`."""
+
+_ORDER = 0xFFFFFFFF
+"""Folded into the seed's key for the order of rows; no step has this number."""
+
+_MOST_STEPS = 512
+"""The most steps of one program run: between two runs training can be stopped."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The rows of every step, a pure function of these fields."""
+
+    data: Data
+    batch: int
+    shuffle: bool
+    seed: int
+
+    @cached_property
+    def rows(self) -> int:
+        """The number of training rows."""
+        return len(next(iter(self.data.values())))
+
+    @property
+    def steps(self) -> int:
+        """The steps of an epoch; the last one takes what remains."""
+        return -(-self.rows // self.batch)
+
+    @cached_property
+    def types(self) -> dict[str, TensorType]:
+        """The types of the data."""
+        return {name: TensorType(a.shape, a.dtype) for name, a in self.data.items()}
+
+    def order(self, epoch: int) -> Array:
+        """Return the rows in the order in which an epoch takes them, `i32[rows]`."""
+        if not self.shuffle:
+            return np.arange(self.rows, dtype=np.int32)
+        key = fold_in(fold_in(key_of(self.seed), _ORDER), epoch)
+        return permutation(key, self.rows)
+
+    def parts(self, epoch: int, first: int = 0) -> Iterator[Array]:
+        """Return the order in parts of whole steps, from step `first` of the epoch."""
+        order = self.order(epoch)[first * self.batch :]
+        steps = -(-len(order) // self.batch)
+        runs = -(-steps // _MOST_STEPS)
+        size = -(-steps // runs) * self.batch if runs else 1
+        return (order[i : i + size] for i in range(0, len(order), size))
+
+    def rows_of(self, epoch: int, step: int) -> Array:
+        """Return the rows of one step of an epoch, counted from 0."""
+        return self.order(epoch)[step * self.batch : (step + 1) * self.batch]

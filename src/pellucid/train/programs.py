@@ -1,0 +1,121 @@
+"""Runs the graphs of training on an engine: each is built once for its shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from pellucid.engines.program import Engine, Program
+from pellucid.ir.graph import Array, Graph
+from pellucid.ir.types import TensorType
+from pellucid.random import key_of
+from pellucid.train.plan import Data, Plan
+from pellucid.train.state import TrainState
+from pellucid.train.step import Recipe, epoch_graph, evaluate_graph, predict_graph
+
+__all__ = ["EpochResult", "Programs"]
+
+_ROWS = 4096
+"""The rows that one run evaluates or predicts."""
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """The state after some steps, and the loss and metrics of each."""
+
+    state: TrainState
+    losses: Array
+    metrics: dict[str, Array]
+
+
+class Programs:
+    """The compiled programs of one recipe on one engine."""
+
+    def __init__(self, recipe: Recipe, engine: Engine) -> None:
+        self.recipe, self.engine = recipe, engine
+        self._built: dict[Any, Program] = {}
+        self._outputs: list[str] = [""]
+
+    def _program(self, key: Any, build: Callable[[], Graph]) -> Program:
+        if key not in self._built:
+            self._built[key] = self.engine.compile(build())
+        return self._built[key]
+
+    def steps(
+        self, state: TrainState, plan: Plan, run: list[Array], order: Array
+    ) -> EpochResult:
+        """Run the steps that take the rows of `order`."""
+        steps, rest = divmod(len(order), plan.batch)
+        sizes = steps, plan.batch, rest
+        program = self._program(
+            ("epoch", *sizes, tuple(plan.types.items())),
+            partial(epoch_graph, self.recipe, state, plan.types, *sizes),
+        )
+        found = program(*state.leaves(), *plan.data.values(), *run, order)
+        count = len(state.leaves())
+        new, losses, metrics = found[:count], found[count], found[count + 1 :]
+        named = dict(zip(self.recipe.metrics, metrics))
+        return EpochResult(state.with_leaves(new), losses, named)
+
+    def run_of(
+        self, plan: Plan, epoch: int, monitor: float, like: TrainState
+    ) -> list[Array]:
+        """Return what a step knows of its run, as arrays."""
+        dtype = next(iter(like.params.values())).dtype
+        return [
+            key_of(plan.seed).value,
+            np.array(epoch, np.int32),
+            np.array(monitor, dtype),
+        ]
+
+    def evaluate(self, state: TrainState, data: Data) -> dict[str, float]:
+        """Return the mean loss and metrics over some rows, in evaluation mode."""
+        names = ["loss", *self.recipe.metrics]
+        total, rows = np.zeros(len(names)), 0.0
+        for part, size in _parts(data):
+            types = _types(part)
+            program = self._program(
+                ("evaluate", tuple(types.items())),
+                partial(evaluate_graph, self.recipe, state, types),
+            )
+            weight = float(part["weight"].sum()) if "weight" in part else size
+            found = program(*self._leaves(state), *part.values())
+            total += weight * np.array([float(each) for each in found])
+            rows += weight
+        return dict(zip(names, (total / rows).tolist()))
+
+    def predict(self, state: TrainState, data: Data) -> Any:
+        """Return the model's outputs for every row; a dict where it gives one."""
+        found: list[tuple[Array, ...]] = []
+        for part, _ in _parts(data):
+            types = _types(part)
+            program = self._program(
+                ("predict", tuple(types.items())),
+                partial(self._predict_graph, state, types),
+            )
+            found.append(program(*self._leaves(state), *part.values()))
+        joined = [np.concatenate(parts) for parts in zip(*found)]
+        named = dict(zip(self._outputs, joined))
+        return named.get("", named)
+
+    def _predict_graph(self, state: TrainState, types: dict[str, TensorType]) -> Graph:
+        graph, self._outputs = predict_graph(self.recipe, state, types)
+        return graph
+
+    def _leaves(self, state: TrainState) -> list[Array]:
+        return [*state.params.values(), *state.buffers.values()]
+
+
+def _types(data: Mapping[str, Array]) -> dict[str, TensorType]:
+    return {name: TensorType(a.shape, a.dtype) for name, a in data.items()}
+
+
+def _parts(data: Data) -> Iterator[tuple[Data, float]]:
+    rows = len(next(iter(data.values())))
+    for first in range(0, rows, _ROWS):
+        part = {name: each[first : first + _ROWS] for name, each in data.items()}
+        yield part, float(min(_ROWS, rows - first))

@@ -1,0 +1,84 @@
+"""What changes from one update to the next: a frozen record of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from pellucid.ir.graph import Array
+from pellucid.ir.types import TensorType
+from pellucid.nn.module import Module
+from pellucid.optim.base import Transform
+from pellucid.tensor import Tensor, tensor
+from pellucid.tracing import symbol
+from pellucid.tree import flatten, leaves, unflatten
+
+__all__ = ["TrainState"]
+
+
+@dataclass(frozen=True)
+class TrainState:
+    """Parameters, buffers, the optimiser's state, and the number of updates made.
+
+    The leaves are arrays, or tensors while a graph is being built. With the data, the
+    settings and the seed it decides all that follows.
+    """
+
+    params: dict[str, Any]
+    buffers: dict[str, Any]
+    optimizer: Any
+    step: Any
+
+    @classmethod
+    def first(cls, model: Module, optimizer: Transform) -> TrainState:
+        """Return the state of a model before its first update."""
+        params = {name: each.value for name, each in model.named_parameters()}
+        start = optimizer.init({name: tensor(value) for name, value in params.items()})
+        arrays = unflatten(start, [each.value for each in leaves(start)])
+        buffers = {name: each.value for name, each in model.named_buffers()}
+        return cls(params, buffers, arrays, np.array(0, np.int32))
+
+    def leaves(self) -> list[Any]:
+        """Return the leaves, in the order in which programs take and give them."""
+        return leaves(self)
+
+    def with_leaves(self, given: Sequence[Any]) -> TrainState:
+        """Return a state of this shape with other leaves."""
+        state: TrainState = unflatten(self, given)
+        return state
+
+    def named(self) -> dict[str, Any]:
+        """Return the leaves by name, as they stand in a file."""
+        return flatten(self)
+
+    def as_symbols(self) -> TrainState:
+        """Return the state with a symbol for each array."""
+        named = self.named().items()
+        return self.with_leaves([symbol(_type(each), name) for name, each in named])
+
+    def finite(self) -> bool:
+        """Return whether every parameter is finite."""
+        return all(bool(np.isfinite(each).all()) for each in self.params.values())
+
+    def put_into(self, model: Module) -> None:
+        """Give the parameters and the buffers to a model."""
+        for name, parameter in model.named_parameters():
+            parameter.value = self.params[name]
+        for name, buffer in model.named_buffers():
+            buffer.value = self.buffers[name]
+
+    def with_weights(self, other: TrainState) -> TrainState:
+        """Return this state with the parameters and buffers of another."""
+        return replace(self, params=other.params, buffers=other.buffers)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that the arrays take."""
+        return sum(each.nbytes for each in self.leaves())
+
+
+def _type(value: Array | Tensor) -> TensorType:
+    return TensorType(value.shape, value.dtype)

@@ -1,0 +1,372 @@
+"""One training step, and the epoch as a scan over the steps: both are graphs.
+
+A step gathers its rows, runs the model forward, reduces to a loss, runs the chain rule
+back, and applies the optimiser. It is built from symbols, once for each batch size;
+an engine compiles the whole epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pellucid.errors import ArgumentError, ShapeError, did_you_mean, message
+from pellucid.grad.transform import adjoints
+from pellucid.ir.graph import Graph, Node, fill, toposort
+from pellucid.ir.types import TensorType
+from pellucid.nn.containers import Sequential
+from pellucid.nn.module import Module, buffer_updates
+from pellucid.nn.scaling import Unstandardize
+from pellucid.optim.base import Context, Transform, apply_updates
+from pellucid.random import fold_in, keys_from
+from pellucid.tensor import Parameter, Tensor, apply, apply_many, grad, take
+from pellucid.tracing import bound, graph_of, symbol
+from pellucid.train.metrics import Metric
+from pellucid.train.state import TrainState
+
+__all__ = [
+    "Recipe",
+    "ReplayGraph",
+    "Run",
+    "epoch_graph",
+    "evaluate_graph",
+    "predict_graph",
+    "replay_graph",
+]
+
+Types = Mapping[str, TensorType]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is trained and how: everything but the numbers.
+
+    `loss` is one loss, or one for each named output of the model; `loss_weights`
+    gives each its share.
+    """
+
+    model: Module
+    loss: Any
+    optimizer: Transform
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    loss_weights: Mapping[str, float] = field(default_factory=dict)
+
+    def leaves(self) -> dict[str, Parameter]:
+        """Return the model's parameters and buffers by name."""
+        return {
+            **dict(self.model.named_parameters()),
+            **dict(self.model.named_buffers()),
+        }
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a step knows of the run it stands in: tensors that no step changes."""
+
+    key: Tensor
+    epoch: Tensor
+    monitor: Tensor
+
+    @classmethod
+    def symbols(cls, dtype: Any) -> Run:
+        """Return a run without values; `dtype` is that of the monitored loss."""
+        return cls(
+            symbol(TensorType((2,), np.dtype(np.uint32)), "key"),
+            symbol(TensorType((), np.dtype(np.int32)), "epoch"),
+            symbol(TensorType((), dtype), "monitor"),
+        )
+
+    def tensors(self) -> list[Tensor]:
+        """Return the tensors in the order in which programs take them."""
+        return [self.key, self.epoch, self.monitor]
+
+
+# --- the model's outputs and their loss ------------------------------------------
+
+
+@contextmanager
+def _mode(model: Module, training: bool) -> Iterator[None]:
+    before = model.training
+    model.train(training)
+    try:
+        yield
+    finally:
+        model.train(before)
+
+
+def _inputs(batch: Mapping[str, Tensor]) -> list[Tensor]:
+    return [each for name, each in batch.items() if name.split(".")[0] == "x"]
+
+
+def target_scale(model: Module) -> Unstandardize | None:
+    """Return the layer that brings outputs back to the target's units, if any."""
+    last = model[-1] if isinstance(model, Sequential) and len(model) else None
+    return last if isinstance(last, Unstandardize) else None
+
+
+def _loss(recipe: Recipe, outputs: Any, batch: Mapping[str, Tensor]) -> Tensor:
+    """Return the scalar loss of a batch.
+
+    A regression target that the model standardises is compared in standard units, so
+    that the size of the gradient does not depend on the target's unit.
+    """
+    weight = batch.get("weight")
+    if isinstance(recipe.loss, Mapping):
+        return _total_loss(recipe, outputs, batch)
+    target = batch["y"]
+    scale = target_scale(recipe.model)
+    if scale is not None:
+        outputs, target = scale.inverse(outputs), scale.inverse(target)
+    result: Tensor = recipe.loss(outputs, target, weight)
+    if result.shape:
+        raise ShapeError(
+            message(
+                f"the loss is {result.type}",
+                expected="expected a scalar",
+                hint="use reduction='mean'",
+            )
+        )
+    return result
+
+
+def _total_loss(
+    recipe: Recipe, outputs: Mapping[str, Tensor], batch: Mapping[str, Tensor]
+) -> Tensor:
+    total: Tensor | None = None
+    for name, loss in recipe.loss.items():
+        if not isinstance(outputs, Mapping) or name not in outputs:
+            known = outputs if isinstance(outputs, Mapping) else ()
+            raise ArgumentError(
+                message(
+                    f"the model has no output named {name!r}",
+                    expected="a loss for each name needs a model that returns a dict",
+                    hint=did_you_mean(name, known),
+                )
+            )
+        share = recipe.loss_weights.get(name, 1.0)
+        part = loss(outputs[name], batch[f"y.{name}"], batch.get("weight")) * share
+        total = part if total is None else total + part
+    if total is None:
+        raise ArgumentError("there is no loss to train on")
+    return total
+
+
+def _measure(
+    recipe: Recipe, outputs: Any, batch: Mapping[str, Tensor], like: Tensor
+) -> list[Tensor]:
+    found = []
+    for name, metric in recipe.metrics.items():
+        output, _, _ = name.rpartition(".")
+        of = outputs[output] if output else outputs
+        target = batch[f"y.{output}"] if output else batch["y"]
+        found.append(metric(of, target).astype(like.dtype))
+    return found
+
+
+# --- one step --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Step:
+    state: TrainState
+    loss: Tensor
+    metrics: list[Tensor]
+    params: dict[str, Tensor]
+
+
+def _step(
+    recipe: Recipe, state: TrainState, run: Run, batch: Mapping[str, Tensor]
+) -> _Step:
+    leaves = recipe.leaves()
+    key = fold_in(run.key, state.step)
+
+    def forward(params: dict[str, Tensor]) -> tuple[Tensor, Any, dict[str, Tensor]]:
+        stand_ins = {**params, **state.buffers}
+        with (
+            bound(leaves, stand_ins),
+            keys_from(key),
+            _mode(recipe.model, True),
+            buffer_updates() as updates,
+        ):
+            outputs = recipe.model(*_inputs(batch))
+            loss = _loss(recipe, outputs, batch)
+        names = {id(leaf): name for name, leaf in leaves.items()}
+        changed = {names[id(leaf)]: new for leaf, new in updates.items()}
+        return loss, outputs, {**state.buffers, **changed}
+
+    loss, outputs, buffers = forward(state.params)
+    grads = dict(zip(state.params, grad(loss, list(state.params.values()))))
+    context = Context(
+        grads=grads,
+        params=state.params,
+        state=state.optimizer,
+        step=state.step,
+        loss=loss,
+        epoch=run.epoch,
+        monitor=run.monitor,
+        loss_of=lambda params: forward(params)[0],
+    )
+    updates, optimizer = recipe.optimizer.update(context)
+    params = apply_updates(state.params, updates)
+    new = TrainState(params, buffers, optimizer, state.step + 1)
+    with bound(leaves, {**state.params, **state.buffers}):
+        metrics = _measure(recipe, outputs, batch, loss)
+    return _Step(new, loss, metrics, state.params)
+
+
+def _rows(data: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+    return {name: take(each, rows) for name, each in data.items()}
+
+
+def _symbols(types: Types) -> dict[str, Tensor]:
+    return {name: symbol(type_, name) for name, type_ in types.items()}
+
+
+def _index(count: int, name: str) -> Tensor:
+    return symbol(TensorType((count,), np.dtype(np.int32)), name)
+
+
+# --- the epoch -------------------------------------------------------------------
+
+
+def epoch_graph(
+    recipe: Recipe, like: TrainState, data: Types, steps: int, batch: int, rest: int
+) -> Graph:
+    """Return `steps` steps of `batch` rows, then one of `rest` rows if there are any.
+
+    Inputs: the state's leaves, the data, the run, and the rows in order,
+    `i32[steps · batch + rest]`. Outputs: the new state's leaves, then the loss and
+    each metric of every step.
+    """
+    state, tables = like.as_symbols(), _symbols(data)
+    run = Run.symbols(_loss_dtype(like))
+    order = _index(steps * batch + rest, "order")
+    inputs = [*state.leaves(), *tables.values(), *run.tensors(), order]
+    records: list[list[Tensor]] = []
+    if steps:
+        rows = order[: steps * batch].reshape(steps, batch)
+        state, record = _scan_steps(recipe, state, run, tables, rows)
+        records.append(record)
+    if rest:
+        found = _step(recipe, state, run, _rows(tables, order[steps * batch :]))
+        state = found.state
+        records.append([each.reshape(1) for each in (found.loss, *found.metrics)])
+    joined = [apply("concat", *parts, axis=0) for parts in zip(*records)]
+    return graph_of(inputs, [*state.leaves(), *joined])
+
+
+def _loss_dtype(state: TrainState) -> Any:
+    return next(iter(state.params.values())).dtype
+
+
+def _scan_steps(
+    recipe: Recipe, state: TrainState, run: Run, data: dict[str, Tensor], rows: Tensor
+) -> tuple[TrainState, list[Tensor]]:
+    steps, batch = rows.shape
+    inner, tables = state.as_symbols(), _symbols({k: v.type for k, v in data.items()})
+    inner_run, indices = Run.symbols(run.monitor.dtype), _index(batch, "rows")
+    found = _step(recipe, inner, inner_run, _rows(tables, indices))
+    consts = [*tables.values(), *inner_run.tensors()]
+    body = graph_of(
+        [*consts, *inner.leaves(), indices],
+        [*found.state.leaves(), found.loss, *found.metrics],
+    )
+    carried = state.leaves()
+    outputs = apply_many(
+        "scan",
+        *data.values(),
+        *run.tensors(),
+        *carried,
+        rows,
+        body=body,
+        consts=len(consts),
+        carries=len(carried),
+        length=steps,
+        reverse=False,
+        keep="all",
+    )
+    return state.with_leaves(outputs[: len(carried)]), list(outputs[len(carried) :])
+
+
+# --- without an update -----------------------------------------------------------
+
+
+def _leaves_in(like: TrainState) -> tuple[dict[str, Tensor], TrainState]:
+    state = like.as_symbols()
+    return {**state.params, **state.buffers}, state
+
+
+def evaluate_graph(recipe: Recipe, like: TrainState, data: Types) -> Graph:
+    """Return the loss and the metrics of some rows, in evaluation mode.
+
+    Inputs: the parameters, the buffers, the data.
+    """
+    leaves, _ = _leaves_in(like)
+    batch = _symbols(data)
+    with bound(recipe.leaves(), leaves), _mode(recipe.model, False):
+        outputs = recipe.model(*_inputs(batch))
+        loss = _loss(recipe, outputs, batch)
+        metrics = _measure(recipe, outputs, batch, loss)
+    return graph_of([*leaves.values(), *batch.values()], [loss, *metrics])
+
+
+def predict_graph(
+    recipe: Recipe, like: TrainState, data: Types
+) -> tuple[Graph, list[str]]:
+    """Return the model's outputs for some rows and their names, "" for one alone."""
+    leaves, _ = _leaves_in(like)
+    batch = _symbols(data)
+    with bound(recipe.leaves(), leaves), _mode(recipe.model, False):
+        outputs = recipe.model(*_inputs(batch))
+    named = outputs if isinstance(outputs, Mapping) else {"": outputs}
+    return graph_of([*leaves.values(), *batch.values()], named.values()), list(named)
+
+
+# --- replay ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ReplayGraph:
+    """The very step that was trained, as a graph to be observed gate by gate.
+
+    Inputs: the state's leaves, the data, the run, the rows. Outputs: the new state's
+    leaves and the loss.
+    """
+
+    graph: Graph
+    gradients: dict[Node, Node | None]
+    """Every gate from the inputs to the loss, in order, and its gradient if any."""
+
+
+def replay_graph(
+    recipe: Recipe, like: TrainState, data: Types, batch: int
+) -> ReplayGraph:
+    """Return one step of `batch` rows, and where each gate's gradient is computed."""
+    state, tables = like.as_symbols(), _symbols(data)
+    run, rows = Run.symbols(_loss_dtype(like)), _index(batch, "rows")
+    found = _step(recipe, state, run, _rows(tables, rows))
+    flows = adjoints(
+        [(found.loss.node, fill(1.0, found.loss.type))],
+        [each.node for each in found.params.values()],
+    )
+    gates = [
+        each for each in toposort([found.loss.node]) if not isinstance(each.type, tuple)
+    ]
+    results = [*found.state.leaves(), found.loss]
+    # Closing the graph may rebuild nodes: gates and gradients ride along as outputs.
+    pairs = [*gates, *(flows[each] for each in gates if each in flows)]
+    inputs = [*state.leaves(), *tables.values(), *run.tensors(), rows]
+    closed = graph_of(inputs, [*results, *map(Tensor, pairs)]).outputs
+    kept, riders = closed[: len(results)], closed[len(results) :]
+    followers = iter(riders[len(gates) :])
+    gradients = {
+        new: next(followers) if old in flows else None
+        for old, new in zip(gates, riders)
+    }
+    heads = tuple(each.node for each in inputs)
+    shown = [each for each in gradients.values() if each is not None]
+    return ReplayGraph(Graph(heads, (*kept, *shown)), gradients)

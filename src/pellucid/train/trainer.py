@@ -1,0 +1,261 @@
+"""The trainer: a model, a loss and an optimiser, and what can be done with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pellucid.engines.choose import engine_named
+from pellucid.errors import ArgumentError, message
+from pellucid.nn.module import Module
+from pellucid.optim.adaptive import Adam
+from pellucid.optim.base import Transform
+from pellucid.random import key_of
+from pellucid.train.checkpoint import Progress
+from pellucid.train.events import Event, JsonLines, Printer, Subscriber
+from pellucid.train.history import History
+from pellucid.train.loop import Loop, LostNumberError, Settings
+from pellucid.train.metrics import Metric, resolve_metrics
+from pellucid.train.plan import Data, Plan
+from pellucid.train.prepare import hold_out, named_inputs, prepare
+from pellucid.train.programs import Programs
+from pellucid.train.replay import Journal, Replay, Snapshot, advance, replay_step
+from pellucid.train.state import TrainState
+from pellucid.train.step import Recipe
+
+__all__ = ["Trainer"]
+
+
+class Trainer:
+    """Trains a model, and can replay any step of it.
+
+    Args:
+        model: what is trained; its parameters change in place when `fit` ends.
+        loss: called as `loss(output, target, weight)`; or a dict of losses by the
+            name of the model's output.
+        optimizer: a transform of `pellucid.optim`; Adam by default.
+        metrics: names such as `accuracy`, or functions by name.
+        loss_weights: each named loss's share of the total.
+        seed: decides the order of rows, the validation part, and all that layers draw.
+        engine: the name of an engine; the configured one by default.
+
+    >>> import numpy as np
+    >>> from pellucid import nn, optim
+    >>> X = np.linspace(-1, 1, 64, dtype=np.float32).reshape(-1, 1)
+    >>> trainer = Trainer(nn.Linear(1, 1), nn.MSELoss(), optim.SGD(lr=0.1))
+    >>> history = trainer.fit(X, 3 * X + 1, epochs=50, verbose=0)
+    >>> round(float(trainer.model.weight.item()), 2)
+    3.0
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        loss: Any,
+        optimizer: Transform | None = None,
+        *,
+        metrics: Iterable[str] | Mapping[str, Metric] = (),
+        loss_weights: Mapping[str, float] | None = None,
+        seed: int = 0,
+        engine: str | None = None,
+    ) -> None:
+        key_of(seed)
+        self.model = model
+        recipe = Recipe(
+            model,
+            loss,
+            optimizer or Adam(),
+            resolve_metrics(metrics, loss),
+            loss_weights or {},
+        )
+        self.seed = seed
+        self.programs = Programs(recipe, engine_named(engine))
+        self.progress: Progress | None = None
+        self._journal = Journal()
+        self._subscribers: list[Subscriber] = []
+        parameters = list(model.parameters())
+        if not parameters:
+            raise ArgumentError(
+                message(f"{type(model).__name__} has no parameters to train")
+            )
+        self._dtype = parameters[0].dtype
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Call a function with every event of training."""
+        self._subscribers.append(subscriber)
+
+    @property
+    def history(self) -> History:
+        """The record of all epochs so far."""
+        return History() if self.progress is None else self.progress.history
+
+    # --- training ---
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        epochs: int = 10,
+        batch_size: int | None = 32,
+        validation: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        shuffle: bool = True,
+        patience: int | None = None,
+        min_delta: float = 0.0,
+        restore_best: bool = True,
+        checkpoint: str | Path | None = None,
+        resume: bool = False,
+        events: str | Path | None = None,
+        verbose: int = 1,
+    ) -> History:
+        """Train for some epochs, or until it gets no better; return the record.
+
+        Args:
+            X: rows first; a tuple of arrays for a model of several inputs.
+            y: targets, a dict of them by output name, or None: X itself.
+            epochs: passes over the rows. A further call goes on from the last state.
+            batch_size: rows an update: 1 is stochastic descent, None (all) is batch
+                descent.
+            validation: rows held out: a fraction, a count, or `(X, y)`.
+            sample_weight: a weight a row. `class_weight`: by label, or `balanced`.
+            shuffle: draw a new order of rows each epoch.
+            patience: stop after this many epochs without a better validation loss
+                (training loss where nothing is held out).
+            restore_best: end with the weights of the best epoch.
+            checkpoint: a file that is written after each epoch. `resume` goes on from
+                it where it exists, towards `epochs` in all, with the same numbers.
+            events: a file that gets each event as a line of JSON.
+            verbose: 0 is silent, 1 prints a line an epoch.
+        """
+        _check(epochs, batch_size, patience)
+        data = prepare(X, y, self._dtype, sample_weight, class_weight)
+        train, held = hold_out(data, validation, self.seed, self._dtype)
+        if self.progress is None:
+            self.model.adapt(
+                train["x"] if "x" in train else train["x.0"], train.get("y")
+            )
+        progress = self._progress()
+        rows = len(next(iter(train.values())))
+        plan = Plan(train, min(batch_size or rows, rows), shuffle, self.seed)
+        self._check_targets(progress.state, data)
+        settings = Settings(
+            epochs,
+            patience,
+            min_delta,
+            restore_best,
+            Path(checkpoint) if checkpoint else None,
+            resume,
+        )
+        with ExitStack() as stack:
+            listeners = list(self._subscribers)
+            if verbose:
+                listeners.append(Printer())
+            if events is not None:
+                listeners.append(stack.enter_context(JsonLines(events)))
+
+            def emit(event: Event) -> None:
+                for each in listeners:
+                    each(event)
+
+            loop = Loop(self.programs, plan, held, settings, self._journal, emit)
+            try:
+                self._take(loop.run(progress), restore_best)
+            except LostNumberError as fault:
+                self._take(fault.progress, restore_best=False)
+                raise
+        return self.history
+
+    def _progress(self) -> Progress:
+        if self.progress is not None:
+            return self.progress
+        recipe = self.programs.recipe
+        return Progress(TrainState.first(self.model, recipe.optimizer))
+
+    def _take(self, progress: Progress, restore_best: bool) -> None:
+        state = progress.best_or_last() if restore_best else progress.state
+        state.put_into(self.model)
+        self.progress = progress
+
+    def _check_targets(self, state: TrainState, data: Data) -> None:
+        """Refuse class numbers that the model has no output for."""
+        check = getattr(self.programs.recipe.loss, "check_target", None)
+        if check is None or "y" not in data:
+            return
+        row = {k: v[:1] for k, v in data.items() if k.split(".")[0] == "x"}
+        check(self.programs.predict(state, row).shape, data["y"])
+
+    # --- after training ---
+
+    def evaluate(
+        self, X: Any, y: Any = None, *, sample_weight: Any = None
+    ) -> dict[str, float]:
+        """Return the loss and the metrics on some rows, in evaluation mode."""
+        data = prepare(X, y, self._dtype, sample_weight)
+        return self.programs.evaluate(self._current(), data)
+
+    def predict(self, X: Any) -> Any:
+        """Return the model's output for every row, as an array (or a dict of them)."""
+        return self.programs.predict(self._current(), named_inputs(X, self._dtype))
+
+    def _current(self) -> TrainState:
+        """Return the state with the weights that the model has now."""
+        return TrainState.first(self.model, self.programs.recipe.optimizer)
+
+    def replay(self, step: int) -> Replay:
+        """Run one step of the training again and return every gate of it.
+
+        `step` counts updates from 0. What comes back equals what training computed.
+        """
+        snapshot = self._snapshot(step)
+        first = snapshot.step
+        return replay_step(self.programs, advance(self.programs, snapshot, step), first)
+
+    def _snapshot(self, step: int) -> Snapshot:
+        """Return the start of the epoch that a step stands in."""
+        last = self.history.iterations
+        if not 0 <= step < last:
+            raise ArgumentError(
+                message(
+                    f"no step {step}",
+                    expected=f"expected 0 to {last - 1}",
+                    hint="" if last else "call fit first",
+                )
+            )
+        snapshot = self._journal.before(step)
+        while step >= snapshot.step + snapshot.plan.steps:
+            snapshot = self._next_epoch(snapshot)
+        return snapshot
+
+    def _next_epoch(self, start: Snapshot) -> Snapshot:
+        plan = start.plan
+        end = advance(self.programs, start, start.step + plan.steps)
+        monitors = {
+            row["epoch"]: row.get("validation_loss", row["loss"])
+            for row in self.history
+        }
+        epoch = start.epoch + 1
+        return Snapshot(plan, epoch, monitors[epoch], end.state)
+
+
+def _check(epochs: Any, batch_size: Any, patience: Any) -> None:
+    for name, value, least in (
+        ("epochs", epochs, 0),
+        ("batch_size", batch_size, 1),
+        ("patience", patience, 1),
+    ):
+        if value is None and name != "epochs":
+            continue
+        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if not whole or value < least:
+            raise ArgumentError(
+                message(
+                    f"{name}={value!r}",
+                    expected=f"expected a whole number of at least {least}",
+                )
+            )
