@@ -131,8 +131,10 @@ def described(value: Any) -> Any:
         return value.spec
     if isinstance(value, Mapping):
         return {str(key): described(each) for key, each in value.items()}
-    if isinstance(value, tuple | list | set | frozenset):
+    if isinstance(value, tuple | list):
         return [described(each) for each in value]
+    if isinstance(value, set | frozenset):
+        return sorted(map(described, value))
     if callable(value):
         return getattr(value, "__name__", type(value).__name__)
     return value.item() if hasattr(value, "item") else value

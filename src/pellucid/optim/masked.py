@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -12,7 +12,7 @@ from pellucid.tensor import Tensor
 
 __all__ = ["masked"]
 
-Where: TypeAlias = Iterable[str] | Callable[[str, Tensor], bool]
+Where: TypeAlias = Collection[str] | Callable[[str, Tensor], bool]
 
 
 @declared
@@ -45,7 +45,7 @@ def masked(transform: Transform, where: Where) -> Transform:
     return replace(transform, init=init, update=update)
 
 
-def _listed(where: Iterable[str]) -> frozenset[str]:
+def _listed(where: Collection[str]) -> frozenset[str]:
     if isinstance(where, str):
         raise ArgumentError(
             message(f"{where!r} is one name", where="masked", hint=f"give [{where!r}]")

@@ -68,9 +68,9 @@ def Muon(  # noqa: N802 - the name that its authors give it
 ) -> Transform:
     """Steepest descent in the spectral norm for matrices; AdamW with `betas` else.
 
-    All take the same `lr`, matrices alone the weight decay, by lr · weight_decay;
-    AdamW looks ahead as Muon's momentum does. Equals optax's `contrib.muon`. Source:
-    Jordan et al., https://kellerjordan.github.io/posts/muon, 2024.
+    All take the same `lr`; `nesterov` makes both momenta look ahead; only matrices
+    decay, by lr · weight_decay. Equals optax's `contrib.muon`. Source: Jordan et al.,
+    https://kellerjordan.github.io/posts/muon, 2024.
 
     >>> Muon(lr=0.01).learning_rate
     Constant(lr=0.01)
@@ -80,7 +80,7 @@ def Muon(  # noqa: N802 - the name that its authors give it
         scale_by_learning_rate(lr),
         decay(weight_decay, lr),
     )
-    others = chain(scale_by_adam(betas, eps, nesterov=True), scale_by_learning_rate(lr))
+    others = chain(scale_by_adam(betas, eps, nesterov), scale_by_learning_rate(lr))
     return chain(masked(matrices, _is_matrix), masked(others, _is_no_matrix))
 
 
