@@ -25,6 +25,7 @@ _HOMES = {
     "TensorType": "ir.types",
     "Trainer": "train.trainer",
     "grad": "tensor",
+    "forward": "functional.cache",
     "gate": "functional.control",
     "gradcheck": "gradcheck",
     "load": "nn",
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from pellucid import data, errors, functional, nn, optim, random
     from pellucid.config import config
     from pellucid.errors import PellucidError
+    from pellucid.functional.cache import forward
     from pellucid.functional.control import gate, scan
     from pellucid.gradcheck import gradcheck
     from pellucid.ir.graph import Graph

@@ -80,35 +80,39 @@ class NumpyProgram(Program):
         return tuple(np.asarray(each) for each in outputs)
 
 
+_Row: TypeAlias = tuple[Kernel, list[int], int, Node]
+
+
 class _Steps:
     """A graph in execution order. `lean` frees values early and skips broadcasts."""
 
     def __init__(self, graph: Graph, lean: bool) -> None:
         self.nodes = graph.nodes
+        self.inputs = graph.inputs
         slot = {node: i for i, node in enumerate(graph.inputs)}
         for node in graph.nodes:
             slot.setdefault(node, len(slot))
-        self.inputs = graph.inputs
         self.outputs = [slot[node] for node in graph.outputs]
         self.values: list[Any] = [None] * len(slot)
-        self.rows: list[tuple[Kernel, list[int], int, Node]] = []
-        constant = {node for node in graph.nodes if node.op.name == "const"}
-        for node in graph.nodes:
+        self.rows: list[_Row] = []
+        sources = {node: _lean_inputs(node) if lean else node.inputs for node in slot}
+        for node in _needed(graph, sources):
             if node.op.name == "const":
                 self.values[slot[node]] = node.attrs["value"].array
             elif node.op.name != "input":
-                sources = _lean_inputs(node) if lean else node.inputs
-                kernel = _kernel(node, lean)
-                if lean and node.inputs and constant.issuperset(node.inputs):
-                    constant.add(node)
-                    with np.errstate(all="ignore"):
-                        self.values[slot[node]] = kernel(
-                            *(self.values[slot[each]] for each in node.inputs)
-                        )
-                else:
-                    row = kernel, [slot[each] for each in sources], slot[node], node
-                    self.rows.append(row)
+                operands = [slot[each] for each in sources[node]]
+                self._add(node, operands, slot[node], lean)
         self.frees = self._last_uses() if lean else [()] * len(self.rows)
+
+    def _add(self, node: Node, operands: list[int], target: int, lean: bool) -> None:
+        """Add a step; where it is lean and all operands are known, run it now."""
+        kernel = _kernel(node, lean)
+        known = [self.values[i] for i in operands]
+        if lean and operands and all(each is not None for each in known):
+            with np.errstate(all="ignore"):
+                self.values[target] = kernel(*known)
+        else:
+            self.rows.append((kernel, operands, target, node))
 
     def _last_uses(self) -> list[tuple[int, ...]]:
         """For each step, the values that no later step reads."""
@@ -159,6 +163,15 @@ class _Steps:
                     values[target] = kernel(*operands)
                 observer(node, values[target], at)
         return [values[i] for i in self.outputs]
+
+
+def _needed(graph: Graph, sources: dict[Node, tuple[Node, ...]]) -> list[Node]:
+    """Return the nodes whose values somebody reads, in order."""
+    read = set(graph.outputs)
+    for node in reversed(graph.nodes):
+        if node in read:
+            read.update(sources[node])
+    return [node for node in graph.nodes if node in read]
 
 
 def _lean_inputs(node: Node) -> tuple[Node, ...]:

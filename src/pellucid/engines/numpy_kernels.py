@@ -2,6 +2,10 @@
 
 A row takes the node, reads its metadata once, and returns the function that runs.
 Every other engine is tested against this table.
+
+A result is a function of the operands' values, never of how they lie in memory:
+NumPy sums, multiplies and even exponentiates in another order, with other last bits,
+where an array is a view. Rows that meet such a case copy first, and say so.
 """
 
 from __future__ import annotations
@@ -30,6 +34,13 @@ def _erf(node: Node) -> Kernel:
 
     kernel: Kernel = erf
     return kernel
+
+
+def _pow(node: Node) -> Kernel:
+    """Raise to a power; NumPy's short cuts for 0-d exponents are wrong at −inf."""
+    if node.shape:
+        return np.power
+    return lambda x, y: np.power(np.reshape(x, 1), np.reshape(y, 1)).reshape(())
 
 
 def _cast(node: Node) -> Kernel:
@@ -61,7 +72,8 @@ def lowest(dtype: DType) -> Any:
 
 def _sum(node: Node) -> Kernel:
     axes, dtype = node.attrs["axes"], node.dtype
-    return lambda x: np.add.reduce(x, axis=axes, dtype=dtype)
+    # The order of the additions follows the strides, so these are made the same.
+    return lambda x: np.add.reduce(np.asarray(x, order="C"), axis=axes, dtype=dtype)
 
 
 def _max(node: Node) -> Kernel:
@@ -107,7 +119,8 @@ def _reverse(node: Node) -> Kernel:
     where = tuple(
         slice(None, None, -1 if axis in axes else 1) for axis in range(node.ndim)
     )
-    return lambda x: x[where]
+    # `exp` and `log` have other last bits where a stride is negative.
+    return lambda x: np.array(x[where], order="C")
 
 
 # --- contraction -----------------------------------------------------------------
@@ -122,8 +135,21 @@ def _dot(node: Node) -> Kernel:
     shape = node.shape
     if not batch[0] and x.ndim == y.ndim == 2 and len(contract[0]) == 1:
         turn_x, turn_y = contract[0] == (0,), contract[1] == (1,)
-        return lambda x, y: np.matmul(x.T if turn_x else x, y.T if turn_y else y)
-    return lambda x, y: np.matmul(plan_x(x), plan_y(y)).reshape(shape)
+        return lambda x, y: np.matmul(
+            _tidy(x.T if turn_x else x), _tidy(y.T if turn_y else y)
+        )
+    return lambda x, y: np.matmul(_tidy(plan_x(x)), _tidy(plan_y(y))).reshape(shape)
+
+
+def _tidy(x: Array) -> Array:
+    """Return the array without gaps, its axes in memory in the order they were.
+
+    `matmul` takes another path, with other last bits, where there are gaps.
+    """
+    flags = x.flags
+    if flags.c_contiguous or flags.f_contiguous:
+        return x
+    return x.copy(order="K")
 
 
 def _plan(
@@ -257,7 +283,7 @@ KERNELS: dict[str, Callable[[Node], Kernel]] = {
     "add": _plain(np.add),
     "mul": _plain(np.multiply),
     "div": _plain(np.divide),
-    "pow": _plain(np.power),
+    "pow": _pow,
     "maximum": _plain(np.maximum),
     "minimum": _plain(np.minimum),
     "neg": _plain(np.negative),

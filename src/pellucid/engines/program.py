@@ -51,7 +51,7 @@ class Program(ABC):
         return self._run(checked)
 
     def _checked(self, index: int, given: Any) -> Array:
-        array = np.asarray(given)
+        array = np.asarray(given, order="C")
         if index < len(self.graph.inputs):
             node = self.graph.inputs[index]
             if array.shape != node.shape or array.dtype != node.dtype:

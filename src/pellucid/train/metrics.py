@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from pellucid.errors import ArgumentError, did_you_mean, message
 from pellucid.functional.array import argmax
+from pellucid.nn.losses import BCEWithLogitsLoss
 from pellucid.tensor import Tensor
 
 __all__ = ["METRICS", "Metric", "resolve_metrics"]
@@ -52,8 +53,13 @@ def mean_squared_error(output: Tensor, target: Tensor) -> Tensor:
     return (difference * difference).mean()
 
 
+def _threshold(loss: Any) -> float:
+    """Return the score that parts two classes: 0 for logits, ½ for probabilities."""
+    return 0.0 if isinstance(loss, BCEWithLogitsLoss) else 0.5
+
+
 METRICS: dict[str, Callable[[Any], Metric]] = {
-    "accuracy": lambda loss: accuracy(getattr(loss, "threshold", 0.5)),
+    "accuracy": lambda loss: accuracy(_threshold(loss)),
     "mae": lambda loss: mean_absolute_error,
     "mse": lambda loss: mean_squared_error,
 }

@@ -79,6 +79,15 @@ class Replay:
             )
         return found
 
+    def computed(self) -> Iterator[Gate]:
+        """Return the gates whose value is not the same in every step."""
+        fixed: set[int] = set()
+        for gate in self.gates:
+            if gate.op == "const" or (gate.inputs and fixed.issuperset(gate.inputs)):
+                fixed.add(gate.index)
+            else:
+                yield gate
+
     def gradient(self, parameter: str) -> Array:
         """Return d loss / d a parameter, by its name in the state dict."""
         named = {gate.name: gate for gate in self.gates if gate.name}
@@ -105,9 +114,7 @@ class Replay:
             ),
         ]
         layer = None
-        for gate in self.gates:
-            if gate.op == "const":
-                continue
+        for gate in self.computed():
             if gate.path != layer:
                 layer = gate.path
                 lines.append(layer or "(outside the layers)")

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from pellucid.engines.choose import engine_named
-from pellucid.errors import ArgumentError, message
+from pellucid.errors import ArgumentError, DataError, message
+from pellucid.nn.losses import CrossEntropyLoss, NLLLoss
 from pellucid.nn.module import Module
 from pellucid.optim.adaptive import Adam
 from pellucid.optim.base import Transform
@@ -184,11 +185,21 @@ class Trainer:
 
     def _check_targets(self, state: TrainState, data: Data) -> None:
         """Refuse class numbers that the model has no output for."""
-        check = getattr(self.programs.recipe.loss, "check_target", None)
-        if check is None or "y" not in data:
+        loss, y = self.programs.recipe.loss, data.get("y")
+        by_number = isinstance(loss, CrossEntropyLoss | NLLLoss)
+        if not by_number or y is None or y.dtype.kind != "i":
             return
         row = {k: v[:1] for k, v in data.items() if k.split(".")[0] == "x"}
-        check(self.programs.predict(state, row).shape, data["y"])
+        classes = self.programs.predict(state, row).shape[-1]
+        if y.min() < 0 or y.max() >= classes:
+            bad = int(y[(y < 0) | (y >= classes)][0])
+            raise DataError(
+                message(
+                    f"y holds the class {bad}",
+                    expected=f"the model has outputs for classes 0 to {classes - 1}",
+                    hint="number the classes from 0, or give the model more outputs",
+                )
+            )
 
     # --- after training ---
 
