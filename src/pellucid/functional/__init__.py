@@ -2,3 +2,4 @@
 
 from pellucid.functional.activations import *  # noqa: F403
 from pellucid.functional.array import *  # noqa: F403
+from pellucid.functional.losses import *  # noqa: F403

@@ -1,10 +1,11 @@
 """Layers, losses and models, under PyTorch's names and with its weight layouts."""
 
 from pellucid import functional
-from pellucid.nn import activations, init
+from pellucid.nn import activations, init, losses
 from pellucid.nn.activations import *  # noqa: F403
 from pellucid.nn.containers import MLP, Sequential
 from pellucid.nn.linear import Linear, Maxout, Neuron
+from pellucid.nn.losses import *  # noqa: F403
 from pellucid.nn.module import Module, buffer_updates, load, update_buffer
 from pellucid.nn.scaling import Standardize, Unstandardize
 from pellucid.nn.simple import Dropout, Flatten, Identity
@@ -35,3 +36,4 @@ __all__ = [
     "update_buffer",
 ]
 __all__ += activations.__all__
+__all__ += losses.__all__

@@ -32,7 +32,7 @@ from pellucid.nn.spec import Specified, from_spec, to_spec
 from pellucid.nn.summary import Row, render_summary
 from pellucid.random import key_of, keys_from
 from pellucid.tensor import Buffer, Parameter, Tensor, as_tensor
-from pellucid.tracing import symbol
+from pellucid.tracing import symbol, symbols
 
 __all__ = ["Module", "buffer_updates", "load", "update_buffer"]
 
@@ -390,7 +390,8 @@ because relu follows
         seen: dict[str, Any] = {}
         token = _outputs.set(seen)
         try:
-            with keys_from(key_of(0)), buffer_updates():
+            leaves = dict(_once(self._leaves()))
+            with keys_from(key_of(0)), buffer_updates(), symbols(leaves):
                 self(*inputs)
         finally:
             _outputs.reset(token)
