@@ -1,0 +1,1 @@
+"""The gates' samples, edges and oracles: one table for every suite and every engine."""
