@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from pellucid.dtypes import DTYPES, short_name
-from pellucid.errors import GraphError
+from pellucid.errors import GraphError, PellucidError
 from pellucid.ir.graph import Constant, Graph, Node, bind, input_node
 from pellucid.ir.types import TensorType
 
@@ -55,7 +57,7 @@ def _subgraphs(graph: Graph) -> list[Graph]:
         inner = [
             value
             for node in each.nodes
-            for value in node.attrs.values()
+            for _, value in sorted(node.attrs.items())
             if isinstance(value, Graph)
         ]
         stack.extend((one, False) for one in reversed(inner) if one not in found)
@@ -112,13 +114,18 @@ def _value(value: Any, names: dict[Graph, str]) -> str:
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
 _TYPE = r"\w+\[[\d,]*\]"
-_HEAD = re.compile(rf"(?:(@\d+) = )?graph\(((?:{_STRING}: {_TYPE}(?:, )?)*)\) \{{")
+_REFS = r"(?:%\d+(?:, %\d+)*)?"
+_VALUE = rf"{_STRING}|@\d+|{_TYPE}\{{[0-9a-f]*\}}|\([\d, ()-]*\)|[\w-]+"
 _INPUT = re.compile(rf"({_STRING}): ({_TYPE})")
-_NODE = re.compile(r"  %(\d+): (\([^)]*\)|\S+) = (\w+)\(([%\d, ]*)\)(.*)")
-_ATTR = re.compile(
-    rf" (\w+)=({_STRING}|@\d+|{_TYPE}\{{[0-9a-f]*\}}|\([\d, ()-]*\)|[\w-]+)"
+_HEAD = re.compile(
+    rf"(?:(@\d+) = )?graph\(((?:{_INPUT.pattern}(?:, (?!\))|(?=\))))*)\) \{{"
 )
-_RETURN = re.compile(r"  return ?([%\d, ]*)")
+_ATTR = re.compile(rf" (\w+)=({_VALUE})")
+_NODE = re.compile(
+    rf"  (%\d+): (\([^)]*\)|\S+) = (\w+)\(({_REFS})\)"
+    rf"((?: \w+=(?:{_VALUE}))*)(?:  \# .*)?"
+)
+_RETURN = re.compile(rf"  return ?({_REFS})")
 
 
 def parse(text: str) -> Graph:
@@ -131,52 +138,67 @@ def parse(text: str) -> Graph:
     """
     known: dict[str, Graph] = {}
     lines = iter(enumerate(text.splitlines(), 1))
-    graph = None
     for at, line in lines:
-        head = _HEAD.fullmatch(line)
-        if not head:
-            raise _malformed(at, line)
-        graph = _parse_one(head, lines, known)
-        if head[1]:
-            known[head[1]] = graph
-    if graph is None:
+        with _line_named(at):
+            head = _HEAD.fullmatch(line)
+            if not head or "" in known:
+                raise _malformed(line)
+            inputs = tuple(
+                input_node(TensorType.parse(found[2]), _string(found[1]))
+                for found in _INPUT.finditer(head[2])
+            )
+        known[head[1] or ""] = _parse_one(inputs, lines, known)
+    if "" not in known:
         raise GraphError("no graph in this text")
-    return graph
+    return known[""]
 
 
-def _malformed(at: int, line: str) -> GraphError:
-    return GraphError(f"line {at} is not a line of a graph: {line!r}")
+def _malformed(line: str) -> GraphError:
+    return GraphError(f"not a line of a graph: {line!r}")
 
 
-def _parse_one(head: re.Match[str], lines: Any, known: dict[str, Graph]) -> Graph:
-    inputs = tuple(
-        input_node(TensorType.parse(type_), _string(name))
-        for name, type_ in _INPUT.findall(head[2])
-    )
-    nodes: dict[str, Node] = {f"%{i}": each for i, each in enumerate(inputs)}
+def _parse_one(inputs: tuple[Node, ...], lines: Any, known: dict[str, Graph]) -> Graph:
+    nodes = {f"%{i}": each for i, each in enumerate(inputs)}
     outputs: tuple[Node, ...] | None = None
     for at, line in lines:
-        if line == "}" and outputs is not None:
-            return Graph(inputs, outputs)
-        try:
-            if found := _RETURN.fullmatch(line):
+        with _line_named(at):
+            if outputs is not None and line == "}":
+                return Graph(inputs, outputs)
+            if outputs is None and (found := _RETURN.fullmatch(line)):
                 outputs = tuple(nodes[name] for name in _names(found[1]))
-            elif found := _NODE.fullmatch(line):
-                nodes[f"%{found[1]}"] = _parse_node(found, nodes, known)
+            elif outputs is None and (found := _NODE.fullmatch(line)):
+                if found[1] in nodes:
+                    raise GraphError(f"{found[1]} is there already")
+                nodes[found[1]] = _parse_node(found, nodes, known)
             else:
-                raise _malformed(at, line)
-        except KeyError as error:
-            raise GraphError(f"line {at} uses {error} before it exists") from None
+                raise _malformed(line)
     raise GraphError("the text ends inside a graph")
+
+
+@contextmanager
+def _line_named(at: int) -> Iterator[None]:
+    """Raise what goes wrong in this block as a `GraphError` that names the line."""
+    try:
+        yield
+    except KeyError as error:
+        raise GraphError(f"line {at} uses {error} before it exists") from None
+    except (PellucidError, ValueError) as error:
+        raise GraphError(f"line {at}: {error}") from None
 
 
 def _parse_node(
     found: re.Match[str], nodes: dict[str, Node], known: dict[str, Graph]
 ) -> Node:
     attrs = {key: _parse_value(value, known) for key, value in _ATTR.findall(found[5])}
-    node = bind(found[3], *(nodes[name] for name in _names(found[4])), **attrs)
+    inputs = [nodes[name] for name in _names(found[4])]
+    try:
+        node = bind(found[3], *inputs, **attrs)
+    except TypeError as error:
+        if isinstance(error, PellucidError):
+            raise
+        raise GraphError(f"{found[3]} does not take {sorted(attrs)}") from None
     if _type(node.type) != found[2]:
-        raise GraphError(f"%{found[1]} says {found[2]}, its gate gives {node.type}")
+        raise GraphError(f"{found[1]} says {found[2]}, its gate gives {node.type}")
     return node
 
 
@@ -200,4 +222,7 @@ def _parse_value(text: str, known: dict[str, Graph]) -> Any:
         found = TensorType.parse(type_)
         data = np.frombuffer(bytes.fromhex(bits[:-1]), found.dtype)
         return Constant.of(data.reshape(found.shape))
-    return ast.literal_eval(text)
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        raise GraphError(f"not a value: {text!r}") from None
