@@ -49,6 +49,8 @@ def as_dtype(given: Any) -> DType:
     >>> as_dtype("f32"), as_dtype("float64"), as_dtype(int)
     (dtype('float32'), dtype('float64'), dtype('int64'))
     """
+    if isinstance(given, np.dtype) and given in _SHORT:
+        return given
     if isinstance(given, str) and given in DTYPES:
         return DTYPES[given]
     if given is int:

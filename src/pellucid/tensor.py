@@ -30,6 +30,7 @@ from pellucid.ir.graph import (
     Node,
     bind,
     constant,
+    fill,
     input_node,
     results,
     toposort,
@@ -53,6 +54,8 @@ __all__ = [
 ]
 
 TensorLike: TypeAlias = "Tensor | Array | float | int | bool | Sequence[Any]"
+
+_SCALAR = bool | int | float
 
 leaf_values: WeakKeyDictionary[Node, Array] = WeakKeyDictionary()
 
@@ -235,13 +238,14 @@ class Tensor:
         return self * other
 
     def __rsub__(self, other: TensorLike) -> Tensor:
-        return as_tensor(other, like=self) - self
+        x, y = meet(other, self)
+        return apply("add", x, apply("neg", y))
 
     def __rtruediv__(self, other: TensorLike) -> Tensor:
-        return as_tensor(other, like=self) / self
+        return apply("div", *meet(other, self, floats=True))
 
     def __rpow__(self, other: TensorLike) -> Tensor:
-        return as_tensor(other, like=self) ** self
+        return apply("pow", *meet(other, self, floats=True))
 
     def __neg__(self) -> Tensor:
         return apply("neg", self)
@@ -320,7 +324,9 @@ class Tensor:
         self, axis: int | Sequence[int] | None = None, keepdims: bool = False
     ) -> Tensor:
         """Smallest over axes, all by default."""
-        return -(-self).max(axis, keepdims)
+        if is_float(self.dtype):
+            return -(-self).max(axis, keepdims)
+        return ~(~self).max(axis, keepdims)  # −x of the lowest integer is no larger
 
     def mean(
         self, axis: int | Sequence[int] | None = None, keepdims: bool = False
@@ -426,7 +432,11 @@ def tensor(
     array = _as_array(value.value if isinstance(value, Tensor) else value, dtype)
     if requires_grad and not is_float(array.dtype):
         raise GradientError(f"only floats have gradients, not {array.dtype}")
-    node = input_node(TensorType(array.shape, array.dtype), "value")
+    return _leaf(TensorType(array.shape, array.dtype), array, requires_grad)
+
+
+def _leaf(type: TensorType, array: Array, requires_grad: bool = False) -> Tensor:
+    node = input_node(type, "value")
     leaf_values[node] = array
     return Tensor(node, array, requires_grad=requires_grad)
 
@@ -435,15 +445,19 @@ def as_tensor(value: TensorLike, like: Tensor | None = None) -> Tensor:
     """Return a tensor; a Python scalar takes the dtype of `like` where it can."""
     if isinstance(value, Tensor):
         return value
-    if like is not None and isinstance(value, bool | int | float):
-        dtype = like.dtype
-        if isinstance(value, float) and not is_float(dtype):
-            dtype = as_dtype(current().dtype)
-        elif not isinstance(value, bool) and dtype.kind == "b":
-            dtype = as_dtype("i64")
-        node = constant(value, dtype)
+    if like is not None and isinstance(value, _SCALAR):
+        node = constant(value, _weak_dtype(value, like.dtype))
         return Tensor(node, node.attrs["value"].array)
     return tensor(value)
+
+
+def _weak_dtype(value: float, beside: DType) -> DType:
+    """Return the dtype that a Python scalar takes beside another."""
+    if isinstance(value, float) and not is_float(beside):
+        return as_dtype(current().dtype)
+    if not isinstance(value, bool) and beside.kind == "b":
+        return as_dtype("i64")
+    return beside
 
 
 # --- computing -------------------------------------------------------------------
@@ -462,29 +476,42 @@ def apply_many(op: str, *operands: Tensor, **attrs: Any) -> tuple[Tensor, ...]:
 def _apply(
     op: str, operands: tuple[Tensor, ...], attrs: dict[str, Any]
 ) -> tuple[Tensor, ...]:
-    node = bind(op, *(each._node for each in operands), **attrs)
-    nodes = results(node) if isinstance(node.type, tuple) else (node,)
-    if any(each._value is None for each in operands):
-        return tuple(Tensor(each) for each in nodes)
-    value = run_gate(node, *(each._value for each in operands))
-    values = value if isinstance(node.type, tuple) else [value]
-    if not any(each.requires_grad for each in operands):
-        return tuple(tensor(np.asarray(each)) for each in values)
+    node = bind(op, *[each._node for each in operands], **attrs)
+    many = isinstance(node.type, tuple)
+    nodes = results(node) if many else (node,)
+    known = [each._value for each in operands]
+    if any(each is None for each in known):
+        return tuple([Tensor(each) for each in nodes])
+    found = run_gate(node, *known)
+    pairs = list(zip(nodes, found)) if many else [(node, found)]
+    arrays = [(each, np.asarray(part)) for each, part in pairs]
+    if not any([each.requires_grad for each in operands]):
+        return tuple([_leaf(each.type, array) for each, array in arrays])
     return tuple(
-        Tensor(each, np.asarray(part), operands, requires_grad=is_float(each.dtype))
-        for each, part in zip(nodes, values)
+        [
+            Tensor(each, array, operands, requires_grad=is_float(each.dtype))
+            for each, array in arrays
+        ]
     )
 
 
 def meet(x: TensorLike, y: TensorLike, floats: bool = False) -> tuple[Tensor, Tensor]:
-    """Bring two operands to one dtype and one shape."""
+    """Bring two operands to one dtype and one shape; `floats` wants a float dtype."""
     if not isinstance(x, Tensor):
-        y = as_tensor(y, like=x if isinstance(x, Tensor) else None)
-        x = as_tensor(x, like=y)
-    y = as_tensor(y, like=x)
-    dtype = promote(x.dtype, y.dtype)
-    if floats and not is_float(dtype):
-        dtype = as_dtype(current().dtype)
+        if isinstance(y, Tensor) and isinstance(x, _SCALAR):
+            y, x = meet(y, x, floats)
+            return x, y
+        x = as_tensor(x)
+    if isinstance(y, _SCALAR):
+        x = x.astype(_common(x.dtype, _weak_dtype(y, x.dtype), floats))
+        return x, _full(y, x)
+    y = as_tensor(y)
+    if not (x.has_value and y.has_value):
+        # Broadcasts go into the graph: a literal of the full shape would be large.
+        x, y = Tensor(x._node), Tensor(y._node)
+    dtype = _common(x.dtype, y.dtype, floats)
+    if x.shape == y.shape:
+        return x.astype(dtype), y.astype(dtype)
     try:
         shape = np.broadcast_shapes(x.shape, y.shape)
     except ValueError:
@@ -495,6 +522,21 @@ def meet(x: TensorLike, y: TensorLike, floats: bool = False) -> tuple[Tensor, Te
             )
         ) from None
     return expand(x.astype(dtype), shape), expand(y.astype(dtype), shape)
+
+
+def _common(x: DType, y: DType, floats: bool) -> DType:
+    dtype = promote(x, y)
+    return as_dtype(current().dtype) if floats and not is_float(dtype) else dtype
+
+
+def _full(value: float, like: Tensor) -> Tensor:
+    """Repeat a Python scalar: one number in memory, whatever the shape."""
+    if not like.has_value:
+        return Tensor(fill(value, like.type))
+    number = np.array(value, like.dtype)
+    array = np.ndarray(like.shape, like.dtype, number, strides=(0,) * like.ndim)
+    array.flags.writeable = False
+    return _leaf(like.type, array)
 
 
 def expand(x: Tensor, shape: Shape) -> Tensor:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeAlias, cast
@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pellucid.dtypes import DType, as_dtype
-from pellucid.errors import GraphError, PellucidError
+from pellucid.errors import GraphError, PellucidError, did_you_mean, message
 from pellucid.ir.ops import OPS, Op
 from pellucid.ir.types import Shape, TensorType
 
@@ -100,11 +100,16 @@ def _birth() -> Birth:
     if fixed is not None:
         return fixed
     frame: FrameType | None = sys._getframe(2)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame is not None and _is_ours(frame.f_code.co_filename):
         frame = frame.f_back
     if frame is None:
         return Birth(path=_path.get())
     return Birth(frame.f_code.co_filename, frame.f_lineno, _path.get())
+
+
+@lru_cache(maxsize=4096)
+def _is_ours(file: str) -> bool:
+    return file.startswith(_PACKAGE)
 
 
 # --- nodes -----------------------------------------------------------------------
@@ -230,11 +235,13 @@ def bind(op: str, *inputs: Node, **attrs: Any) -> Node:
     >>> bind("add", x, x) is bind("add", x, x)
     True
     """
-    gate = OPS[op]
     key = (op, tuple(map(id, inputs)), tuple(sorted(attrs.items())))
     known = _known.get(key)
     if known is not None:
         return known
+    if op not in OPS:
+        raise GraphError(message(f"no gate named {op!r}", hint=did_you_mean(op, OPS)))
+    gate = OPS[op]
     if gate.arity is not None and len(inputs) != gate.arity:
         raise GraphError(f"{op} takes {gate.arity} inputs, not {len(inputs)}")
     birth = _birth()
@@ -269,8 +276,9 @@ def fill(value: Any, type: TensorType) -> Node:
     scalar = constant(value, type.dtype)
     if not type.shape:
         return scalar
-    ones = bind("reshape", scalar, shape=(1,) * type.ndim)
-    return bind("broadcast", ones, shape=type.shape)
+    ones = (1,) * len(type.shape)
+    single = bind("reshape", scalar, shape=ones)
+    return bind("broadcast", single, shape=type.shape) if type.shape != ones else single
 
 
 def results(node: Node) -> tuple[Node, ...]:

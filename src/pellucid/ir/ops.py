@@ -44,6 +44,7 @@ class Op:
 
 
 def _need(condition: bool, text: str, error: type[Exception] = ShapeError) -> None:
+    """Raise the text; rules that run at every step of eager code word it lazily."""
     if not condition:
         raise error(text)
 
@@ -51,10 +52,10 @@ def _need(condition: bool, text: str, error: type[Exception] = ShapeError) -> No
 def _same(*types: TensorType) -> TensorType:
     first = types[0]
     for other in types[1:]:
-        _need(other.shape == first.shape, f"operands differ in shape: {types}")
-        _need(
-            other.dtype == first.dtype, f"operands differ in dtype: {types}", DTypeError
-        )
+        if other.shape != first.shape:
+            raise ShapeError(f"operands differ in shape: {types}")
+        if other.dtype != first.dtype:
+            raise DTypeError(f"operands differ in dtype: {types}")
     return first
 
 
@@ -65,13 +66,15 @@ def _numbers(*types: TensorType) -> TensorType:
 
 
 def _signed(x: TensorType) -> TensorType:
-    _need(x.dtype.kind in "if", f"needs signed numbers, not {x}", DTypeError)
+    if x.dtype.kind not in "if":
+        raise DTypeError(f"needs signed numbers, not {x}")
     return x
 
 
 def _floats(*types: TensorType) -> TensorType:
     result = _same(*types)
-    _need(is_float(result.dtype), f"needs floats, not {result}", DTypeError)
+    if not is_float(result.dtype):
+        raise DTypeError(f"needs floats, not {result}")
     return result
 
 
@@ -110,7 +113,8 @@ def _identity(x: TensorType) -> TensorType:
 
 def _check_axes(x: TensorType, axes: tuple[int, ...]) -> None:
     valid = len(set(axes)) == len(axes) and all(0 <= axis < x.ndim for axis in axes)
-    _need(valid, f"axes {axes} do not fit {x}")
+    if not valid:
+        raise ShapeError(f"axes {axes} do not fit {x}")
 
 
 def _reduce(x: TensorType, *, axes: tuple[int, ...]) -> TensorType:
@@ -127,12 +131,14 @@ def _argmax(x: TensorType, *, axis: int) -> TensorType:
 
 
 def _reshape(x: TensorType, *, shape: Shape) -> TensorType:
-    _need(math.prod(shape) == x.size, f"cannot reshape {x} to {shape}")
+    if math.prod(shape) != x.size:
+        raise ShapeError(f"cannot reshape {x} to {shape}")
     return x.with_shape(shape)
 
 
 def _transpose(x: TensorType, *, axes: tuple[int, ...]) -> TensorType:
-    _need(sorted(axes) == list(range(x.ndim)), f"axes {axes} do not permute {x}")
+    if sorted(axes) != list(range(x.ndim)):
+        raise ShapeError(f"axes {axes} do not permute {x}")
     return x.with_shape(tuple(x.shape[axis] for axis in axes))
 
 
@@ -140,7 +146,8 @@ def _broadcast(x: TensorType, *, shape: Shape) -> TensorType:
     fits = len(shape) == x.ndim and all(
         old in (1, new) for old, new in zip(x.shape, shape)
     )
-    _need(fits, f"cannot broadcast {x} to {shape}")
+    if not fits:
+        raise ShapeError(f"cannot broadcast {x} to {shape}")
     return x.with_shape(shape)
 
 
@@ -202,16 +209,16 @@ def _reverse(x: TensorType, *, axes: tuple[int, ...]) -> TensorType:
 
 
 def _dot(x: TensorType, y: TensorType, *, contract: Pairs, batch: Pairs) -> TensorType:
-    _need(x.dtype == y.dtype, f"operands differ in dtype: {x}, {y}", DTypeError)
+    if x.dtype != y.dtype:
+        raise DTypeError(f"operands differ in dtype: {x}, {y}")
     _numbers(x.with_shape(()))
     for kind, (left, right) in (("contracted", contract), ("batch", batch)):
         _check_axes(x, left)
         _check_axes(y, right)
-        sizes = [x.shape[i] for i in left], [y.shape[j] for j in right]
-        _need(
-            sizes[0] == sizes[1],
-            f"{kind} sizes differ: {x} along {left}, {y} along {right}",
-        )
+        if [x.shape[i] for i in left] != [y.shape[j] for j in right]:
+            raise ShapeError(
+                f"{kind} sizes differ: {x} along {left}, {y} along {right}"
+            )
     _check_axes(x, (*contract[0], *batch[0]))
     _check_axes(y, (*contract[1], *batch[1]))
     free_x = [n for i, n in enumerate(x.shape) if i not in (*contract[0], *batch[0])]

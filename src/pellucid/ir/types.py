@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pellucid.dtypes import DType, as_dtype, short_name
 from pellucid.errors import GraphError, ShapeError
@@ -28,8 +28,8 @@ class TensorType:
     dtype: DType
 
     def __post_init__(self) -> None:
-        shape = tuple(int(size) for size in self.shape)
-        if any(size < 0 for size in shape):
+        shape = tuple(map(int, self.shape))
+        if shape and min(shape) < 0:
             raise ShapeError(f"a size is negative in shape {shape}")
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "dtype", as_dtype(self.dtype))
@@ -60,11 +60,11 @@ class TensorType:
 
     def with_shape(self, shape: Shape) -> TensorType:
         """Return this type with another shape."""
-        return replace(self, shape=shape)
+        return TensorType(shape, self.dtype)
 
     def with_dtype(self, dtype: DType) -> TensorType:
         """Return this type with another dtype."""
-        return replace(self, dtype=dtype)
+        return TensorType(self.shape, dtype)
 
     def __repr__(self) -> str:
         return f"{short_name(self.dtype)}[{','.join(map(str, self.shape))}]"

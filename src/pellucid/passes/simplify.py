@@ -136,13 +136,11 @@ def _drop_results(outputs: tuple[Node, ...]) -> list[Node]:
     def rebuild(node: Node, inputs: tuple[Node, ...]) -> Node:
         if node.op.name == "scan":
             keep = _kept_results(node, used.get(node, set()))
-            new = _narrow(node, inputs, keep)
-            kept[new] = keep
-            return new
+            kept[node] = keep
+            return _narrow(node, inputs, keep)
         if node.op.name == "get" and node.inputs[0].op.name == "scan":
-            return bind(
-                "get", inputs[0], index=kept[inputs[0]].index(node.attrs["index"])
-            )
+            scan = node.inputs[0]
+            return bind("get", inputs[0], index=kept[scan].index(node.attrs["index"]))
         return rebind(node, inputs)
 
     return substitute(outputs, {}, rebuild)
