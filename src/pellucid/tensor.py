@@ -485,7 +485,7 @@ def _apply(
     found = run_gate(node, *known)
     pairs = list(zip(nodes, found)) if many else [(node, found)]
     arrays = [(each, np.asarray(part)) for each, part in pairs]
-    if not any([each.requires_grad for each in operands]):
+    if not any(each.requires_grad for each in operands):
         return tuple([_leaf(each.type, array) for each, array in arrays])
     return tuple(
         [

@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from gates import oracle
 
+from gates import oracle
 from pellucid.dtypes import is_float
 from pellucid.grad.transform import adjoints
 from pellucid.ir.graph import Graph, Node, fill, input_node
@@ -45,7 +45,7 @@ def _pull(seeds: Sequence[tuple[Node, Node]], wrt: Sequence[Node]) -> list[Node]
 
 
 def first_order(graph: Graph) -> Graph:
-    """Return (inputs, a seed for each float output) → a gradient for each float input."""
+    """Return (inputs, a seed per float output) → a gradient per float input."""
     outputs = float_outputs(graph)
     seeds = [input_node(each.type, "seed") for each in outputs]
     flows = _pull(list(zip(outputs, seeds)), float_inputs(graph))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from gates.derive import (
     first_order,
     float_inputs,
@@ -16,7 +17,6 @@ from gates.derive import (
     second_order,
 )
 from gates.samples import ENGINES, SAMPLES, Sample
-
 from pellucid.dtypes import is_float
 from pellucid.engines.program import Engine
 from pellucid.ir.check import check
