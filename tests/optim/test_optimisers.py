@@ -166,12 +166,16 @@ def test_it_steps_by_pytorch_s_formula(name: str, problem: str) -> None:
 
 
 def test_centred_rmsprop_of_a_constant_gradient_stays_finite() -> None:
-    rms = optim.scale_by_rms(alpha=0.5, eps=1e-3, centered=True)
-    grads = {"w": tensor(np.array([0.1, 1 / 3, 3e3]))}
-    state = rms.init(grads)
-    for step in range(200):
+    rms = optim.scale_by_rms(alpha=0.9, eps=1e-3, centered=True)
+    constant = np.random.default_rng(0).normal(size=500)
+    grads = {"w": tensor(constant)}
+    state, below = rms.init(grads), False
+    for step in range(400):
         updates, state = rms.update(optim.Context.of(grads, grads, state, step))
-    np.testing.assert_allclose(updates["w"].value, grads["w"].value / 1e-3, rtol=1e-3)
+        first, second = state["first"]["w"].value, state["second"]["w"].value
+        below = below or bool((second < first * first).any())
+    assert below
+    np.testing.assert_allclose(updates["w"].value, constant / 1e-3, rtol=1e-3)
 
 
 # --- every optimiser on every problem --------------------------------------------
@@ -320,6 +324,13 @@ def test_backtracking_takes_the_longest_share_that_lowers_the_loss() -> None:
 def test_backtracking_takes_no_step_where_none_lowers_the_loss() -> None:
     assert line_search(lambda p: (p["x"] * -1.0).sum(), slope=1.0) == 0.0
     assert line_search(lambda p: tensor(0.0), slope=1.0) == 0.0
+
+
+def test_backtracking_asks_less_of_a_shorter_step() -> None:
+    def loss(p: Any) -> Any:
+        return (apply("sign", abs(p["x"])) * -6e-5).sum()
+
+    assert line_search(loss, slope=1.0) == 0.5
 
 
 def test_backtracking_passes_over_steps_to_where_the_loss_is_not_a_number() -> None:

@@ -256,6 +256,17 @@ def test_a_falling_negative_loss_is_progress() -> None:
     assert plateau_scales(plateau, [-1.0] * 9)[-1] < 1.0
 
 
+def test_a_plateau_looks_once_an_epoch() -> None:
+    plateau = optim.reduce_on_plateau(patience=0)
+    one = {"w": tensor(1.0)}
+    state = plateau.init(one)
+    for epoch, loss in ((0, 0.1), (1, 3.0), (1, 0.2), (1, 9.0), (2, 2.0)):
+        context = Context.of(one, one, state, epoch=epoch, monitor=loss)
+        updates, state = plateau.update(context)
+        assert updates["w"].item() == 1.0
+    assert state["best"].item() == 2.0
+
+
 # --- chains ----------------------------------------------------------------------
 
 
