@@ -8,6 +8,8 @@ There is one class and one rule table for both.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -47,6 +49,7 @@ __all__ = [
     "as_tensor",
     "expand",
     "grad",
+    "known_values_met",
     "meet",
     "take",
     "tensor",
@@ -473,6 +476,33 @@ def apply_many(op: str, *operands: Tensor, **attrs: Any) -> tuple[Tensor, ...]:
     return _apply(op, operands, attrs)
 
 
+_met: ContextVar[dict[Node, Tensor] | None] = ContextVar("pellucid_met", default=None)
+
+
+@contextmanager
+def known_values_met() -> Iterator[dict[Node, Tensor]]:
+    """Collect the tensors of known value that meet symbols in this block.
+
+    A function that is traced as the body of a gate may close over them; they must be
+    operands of the gate, or no gradient would reach them. What an inner block
+    collects, the outer one has too.
+    """
+    outer, met = _met.get(), dict[Node, Tensor]()
+    token = _met.set(met)
+    try:
+        yield met
+    finally:
+        _met.reset(token)
+        if outer is not None:
+            outer.update(met)
+
+
+def _note(operands: tuple[Tensor, ...]) -> None:
+    met = _met.get()
+    if met is not None:
+        met.update((each._node, each) for each in operands if each.has_value)
+
+
 def _apply(
     op: str, operands: tuple[Tensor, ...], attrs: dict[str, Any]
 ) -> tuple[Tensor, ...]:
@@ -481,6 +511,7 @@ def _apply(
     nodes = results(node) if many else (node,)
     known = [each._value for each in operands]
     if any(each is None for each in known):
+        _note(operands)
         return tuple([Tensor(each) for each in nodes])
     found = run_gate(node, *known)
     pairs = list(zip(nodes, found)) if many else [(node, found)]
@@ -508,6 +539,7 @@ def meet(x: TensorLike, y: TensorLike, floats: bool = False) -> tuple[Tensor, Te
     y = as_tensor(y)
     if not (x.has_value and y.has_value):
         # Broadcasts go into the graph: a literal of the full shape would be large.
+        _note((x, y))
         x, y = Tensor(x._node), Tensor(y._node)
     dtype = _common(x.dtype, y.dtype, floats)
     if x.shape == y.shape:

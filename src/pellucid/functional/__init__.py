@@ -2,4 +2,6 @@
 
 from pellucid.functional.activations import *  # noqa: F403
 from pellucid.functional.array import *  # noqa: F403
+from pellucid.functional.control import *  # noqa: F403
+from pellucid.functional.layout import *  # noqa: F403
 from pellucid.functional.losses import *  # noqa: F403
