@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import product
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -59,48 +60,55 @@ def _wide_attr(value: Any) -> Any:
 # --- stopped gradients -----------------------------------------------------------
 
 
-Seen = dict[tuple[Node, tuple[int, ...]], Array]
-
-
 def freeze(graph: Graph, values: Sequence[Array]) -> Graph:
     """Return the graph with what `stop` gates let through at `values` held fixed.
 
-    The chain rule takes it for a constant, so a difference must do so too. Calls
-    are inlined. A stop in a scan within a scan is not held fixed.
+    The chain rule takes it for a constant, so a difference must do so too. Calls are
+    inlined. A stop in the body of a scan becomes a sequence of what it let through.
     """
     flat = Graph(graph.inputs, tuple(inline_calls(graph.outputs)))
-    seen: Seen = {}
+    outputs, lifted = _lift(flat)
+    if not lifted:
+        return flat
+    seen: dict[tuple[Node, tuple[int, ...]], Array] = {}
 
     def observer(node: Node, value: Any, at: tuple[int, ...]) -> None:
         if node.op.name == "stop":
             seen[node, at] = np.array(value)
 
     NumpyProgram(flat).observe(values, observer)
-    if not seen:
-        return flat
+    known = {each: each for each in flat.inputs}
+    for stand_in, (stop, lengths) in lifted.items():
+        steps = product(*map(range, lengths))
+        stack = np.array([seen[stop, at] for at in steps], stop.dtype)
+        known[stand_in] = constant(stack.reshape(stand_in.shape))
+    return Graph(flat.inputs, tuple(substitute(outputs, known)))
+
+
+Lifted: TypeAlias = dict[Node, tuple[Node, tuple[int, ...]]]
+"""By the input that stands in for it: a stop, and the lengths of the scans around."""
+
+
+def _lift(graph: Graph) -> tuple[list[Node], Lifted]:
+    """Return the outputs with an input in the place of every stop."""
+    lifted: Lifted = {}
 
     def rebuild(node: Node, inputs: tuple[Node, ...]) -> Node:
         if node.op.name == "stop":
-            return constant(seen[node, ()])
-        if node.op.name == "scan":
-            return _frozen_scan(node, inputs, seen)
-        return bind(node.op.name, *inputs, **node.attrs)
+            stand_in = input_node(node.type, "stopped")
+            lifted[stand_in] = node, ()
+            return stand_in
+        if node.op.name != "scan":
+            return bind(node.op.name, *inputs, **node.attrs)
+        body, length = node.attrs["body"], node.attrs["length"]
+        outputs, inner = _lift(body)
+        sequences = []
+        for each, (stop, lengths) in inner.items():
+            type_ = each.type.with_shape((length, *each.shape))
+            sequences.append(input_node(type_, "stopped"))
+            lifted[sequences[-1]] = stop, (length, *lengths)
+        attrs = {**node.attrs, "body": Graph((*body.inputs, *inner), tuple(outputs))}
+        return bind("scan", *inputs, *sequences, **attrs)
 
-    own = {each: each for each in flat.inputs}
-    return Graph(flat.inputs, tuple(substitute(flat.outputs, own, rebuild)))
-
-
-def _frozen_scan(node: Node, inputs: tuple[Node, ...], seen: Seen) -> Node:
-    """Bring what each step's stops let through into the scan as sequences."""
-    body, steps = node.attrs["body"], range(node.attrs["length"])
-    stops = [
-        each for each in body.nodes if each.op.name == "stop" and (each, (0,)) in seen
-    ]
-    stand_ins = {each: input_node(each.type, "stopped") for each in stops}
-    own = {each: each for each in body.inputs}
-    frozen = Graph(
-        (*body.inputs, *stand_ins.values()),
-        tuple(substitute(body.outputs, own | stand_ins)),
-    )
-    stacks = [constant(np.stack([seen[each, (i,)] for i in steps])) for each in stops]
-    return bind("scan", *inputs, *stacks, **{**node.attrs, "body": frozen})
+    own = {each: each for each in graph.inputs}
+    return substitute(graph.outputs, own, rebuild), lifted

@@ -9,6 +9,7 @@ holds them: where one of them is wrong, the holder is not to blame.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -30,8 +31,6 @@ from pellucid.ir.graph import Array, Graph, Node, bind, fill, input_node, result
 __all__ = ["first_not_finite", "locate"]
 
 _PASSED_OVER = frozenset(["input", "const", "get", "stop"])
-_FAILS = 1e-6
-"""The relative error from which a single gate's rule is wrong."""
 
 
 @dataclass
@@ -128,7 +127,7 @@ def _at(
     for each in compared:
         shape = problem.values[each.position].shape
         error = _error(each, shape)
-        if error > _FAILS:
+        if error:
             kind = swapped or kind_of(each, shape)
             yield _fault(node, problem.names[each.position], error, kind)
 
@@ -199,6 +198,8 @@ def _error(compared: Comparison, shape: tuple[int, ...]) -> float:
     """Return the largest relative error that is neither a kink's nor rounding's."""
     if compared.gradient.shape != shape:
         return 1.0
+    if not np.isfinite(compared.gradient).all():
+        return math.inf
     wrong = (Status.WRONG, Status.DOUBTFUL)
     errors = [p.error / p.scale for p in compared.probes if p.status in wrong]
     return max(errors, default=0.0)

@@ -49,19 +49,20 @@ def kind_of(compared: Comparison, shape: tuple[int, ...]) -> str:
     )
 
 
-def _same(a: Array, n: Array) -> bool:
-    return bool(np.linalg.norm(a - n) <= _SAME * np.linalg.norm(n))
+def _same(a: Array, n: Array, tolerance: float = _SAME) -> bool:
+    return bool(np.linalg.norm(a - n) <= tolerance * np.linalg.norm(n))
 
 
 def _factor(a: Array, n: Array) -> str:
     """Fit one factor. The fit is by least squares."""
     square = float(n @ n)
     factor = float(a @ n) / square if square else 0.0
-    if not factor or abs(factor - 1) <= _SAME or not _same(a, factor * n):
+    off = abs(factor - 1)
+    if not factor or not _same(a, factor * n, min(_SAME, 0.01 * off)):
         return ""
     if abs(factor + 1) <= _SAME:
         return "wrong sign"
-    return f"wrong by a constant factor {factor:.6g}"
+    return f"wrong by a constant factor {factor:{'.6g' if off > _SAME else '.10g'}}"
 
 
 def _turned(compared: Comparison) -> str:
@@ -87,6 +88,8 @@ def _partial(a: Array, n: Array) -> str:
     right, counted = int((fits & (a != 0)).sum()), a.size
     if not right:
         return ""
+    if right == counted:
+        return "close and not equal: a rounded constant, or an approximation"
     if not a[~fits].any():
         return (
             f"part is missing: right in {right} of {counted} places, "
@@ -156,7 +159,7 @@ def _status(compared: Comparison, value: Array) -> Status:
         if each in found:
             return each
     if not any(p.analytic or p.numeric for p in compared.probes if not p.crossed):
-        return Status.ZERO if found != {Status.KINK} else Status.KINK
+        return Status.KINK if Status.KINK in found else Status.ZERO
     for each in (Status.RIGHT, Status.KINK):
         if each in found:
             return each
@@ -179,7 +182,7 @@ def _verdict(
 
 
 _PLAIN = {
-    Status.KINK: "at a kink everywhere: move the data a little and check again",
+    Status.KINK: "at a kink wherever it counts: move the data a little and check again",
     Status.ZERO: "zero, and so is the slope: dead, saturated or cut off here",
     Status.UNUSED: "unused: no path leads from it to the loss",
 }
