@@ -82,9 +82,15 @@ _LINE = floats(1, 2, 3).reshape(1, 1, 3)
 
 EDGES: list[Edge] = [
     # arithmetic
-    edge("add", "wrap", ints(HIGHEST, LOWEST), ints(1, -1), value=ints(LOWEST, HIGHEST)),
-    edge("add", "zeros", floats(-0.0, -0.0), floats(0.0, -0.0), value=floats(0.0, -0.0)),
-    edge("add", "infinities", floats(INF, INF), floats(-INF, 1), value=floats(NAN, INF)),
+    edge(
+        "add", "wrap", ints(HIGHEST, LOWEST), ints(1, -1), value=ints(LOWEST, HIGHEST),
+    ),
+    edge(
+        "add", "zeros", floats(-0.0, -0.0), floats(0.0, -0.0), value=floats(0.0, -0.0),
+    ),
+    edge(
+        "add", "infinities", floats(INF, INF), floats(-INF, 1), value=floats(NAN, INF),
+    ),
     edge("mul", "wrap", ints(2**30, LOWEST), ints(4, -1), value=ints(0, LOWEST)),
     edge(
         "mul",
@@ -132,7 +138,10 @@ EDGES: list[Edge] = [
     ),
     edge("neg", "signs", _SIGNED, value=floats(-0.0, 0, -INF, INF, NAN, 2.5)),
     edge("neg", "wrap", ints(LOWEST, 1), value=ints(LOWEST, -1)),
-    edge("exp", "corners", floats(-INF, 0, INF, NAN, 200), value=floats(0, 1, INF, NAN, INF)),
+    edge(
+        "exp", "corners", floats(-INF, 0, INF, NAN, 200),
+        value=floats(0, 1, INF, NAN, INF),
+    ),
     edge(
         "log", "corners", floats(0, -0.0, 1, INF, -1, NAN),
         value=floats(-INF, -INF, 0, INF, NAN, NAN),
@@ -174,7 +183,9 @@ EDGES: list[Edge] = [
         "where", "the other branch is not touched",
         bools(True, False), floats(1, NAN), floats(NAN, 2), value=floats(1, 2),
     ),
-    edge("where", "scalar", np.array(False), scalar(1), scalar(-0.0), value=scalar(-0.0)),
+    edge(
+        "where", "scalar", np.array(False), scalar(1), scalar(-0.0), value=scalar(-0.0),
+    ),
     # casts
     cast(
         "float to i32 truncates and saturates",
@@ -259,7 +270,9 @@ EDGES: list[Edge] = [
     edge("reverse", "scalar", scalar(2), value=scalar(2), axes=()),
     edge("reverse", "nothing", empty(0, 2), value=empty(0, 2), axes=(0, 1)),
     # contraction
-    edge("dot", "sum of nothing", empty(2, 0), empty(0, 1), value=empty(2, 1), **_PLAIN),
+    edge(
+        "dot", "sum of nothing", empty(2, 0), empty(0, 1), value=empty(2, 1), **_PLAIN,
+    ),
     edge(
         "dot", "scalars", scalar(2), scalar(3), value=scalar(6),
         contract=((), ()), batch=((), ()),
@@ -359,7 +372,8 @@ GRADIENT_EDGES: list[GradientEdge] = [
     ),
     kink("abs", "is flat at 0", floats(0, -0.0, -1), gradients=(floats(0, 0, -1),)),
     kink(
-        "max", "ties share", floats(3, 1, 3), gradients=(floats(0.5, 0, 0.5),), axes=(0,)
+        "max", "ties share", floats(3, 1, 3),
+        gradients=(floats(0.5, 0, 0.5),), axes=(0,),
     ),
     kink("max", "over nothing", empty(2, 0), gradients=(empty(2, 0),), axes=(1,)),
     kink(

@@ -21,7 +21,8 @@ __all__ = ["ORACLE", "run"]
 
 def run(graph: Graph, *arrays: Any) -> list[Any]:
     """Return the outputs of a graph, each gate computed by JAX."""
-    values: dict[Any, Any] = dict(zip(graph.inputs, arrays, strict=True))
+    ready = [jnp.asarray(each) for each in arrays]
+    values: dict[Any, Any] = dict(zip(graph.inputs, ready, strict=True))
     for node in graph.nodes:
         if node not in values:
             operands = [values[each] for each in node.inputs]
