@@ -121,6 +121,10 @@ def test_beside_a_kink_the_gradient_is_compared_with_a_smaller_step(
     report = gradcheck(lambda x: relu(x - 1.0) * 3.0 + x, np.array([1.0 + distance]))
     assert report.rows[0].status == Status.RIGHT, report
     assert not report.kinks
+    # |x| is as smooth from far as it is kinked from near.
+    report = gradcheck(lambda x: abs(x - 1.0) * 2.0 + x, np.array([1.0 + distance]))
+    assert report.rows[0].status == Status.RIGHT, report
+    assert not report.kinks
 
 
 def test_a_fault_beside_a_kink_is_still_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,6 +189,12 @@ def test_no_alarm_at(name: str) -> None:
     assert report.ok, report
     assert not report.faults
     assert not report.kinks
+
+
+def test_entries_lost_in_rounding_do_not_count_as_errors() -> None:
+    (row,) = gradcheck(sigmoid, np.array([40.0, 0.1])).rows
+    assert row.relative < 1e-9
+    assert [entry.place for entry in row.worst] == [(1,)]
 
 
 def test_a_gradient_below_rounding_is_said_to_be_so() -> None:

@@ -506,6 +506,93 @@ def test_a_scan_that_forgets_a_constants_gradient_is_found(
     assert report.rows[0].verdict.startswith("wrong: missing: its gradient is zero")
 
 
+def test_a_fault_that_a_scan_shows_only_later_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The first step is at sin 0, whose slope is 1, as this rule has it.
+    monkeypatch.setitem(RULES, "sin", lambda g, y, x: (g,))
+    report = gradcheck(
+        lambda x: scan(lambda h, x: (apply("sin", h) + x, None), x[0] * 0.0, x)[0], X
+    )
+    assert [(fault.gate, fault.kind[:9]) for fault in report.faults] == [
+        ("sin", "different")
+    ]
+
+
+# --- who is not to blame ---------------------------------------------------------
+
+
+def test_a_gate_through_which_no_gradient_flows_is_not_blamed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(RULES, "sin", lambda g, y, x: (g,))
+    monkeypatch.setitem(RULES, "tanh", scaled("tanh", 0, 2.0))
+    right = planted(lambda x: apply("sin", x), lambda x, y, g: [g * apply("cos", x)])
+    report = gradcheck(lambda x: tanh(right(x)) * apply("sin", x.detach()), X)
+    assert [fault.gate for fault in report.faults] == ["tanh"], report
+
+
+def test_a_saturated_gate_is_not_blamed_for_the_fault_of_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(RULES, "exp", scaled("exp", 0, 2.0))
+    report = gradcheck(lambda x: tanh(x * 30.0) * apply("exp", x), X)
+    assert [fault.gate for fault in report.faults] == ["exp"], report
+
+
+def test_equal_gradients_are_not_called_swapped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(RULES, "add", lambda g, y, a, b: (g * 1.000001,) * 2)
+    report = gradcheck(lambda x, y: x + y, X, Y)
+    assert {fault.kind for fault in report.faults} == {
+        "wrong by a constant factor 1.000001"
+    }
+
+
+def test_where_no_gate_is_to_blame_the_tensor_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    right, calls = RULES["tanh"], []
+
+    def wrong_at_first(*given: Any) -> Any:
+        calls.append(given)
+        (flow,) = right(*given)
+        return (flow * (3.0 if len(calls) == 1 else 1.0),)
+
+    monkeypatch.setitem(RULES, "tanh", wrong_at_first)
+    report = gradcheck(lambda x: tanh(x), X)
+    assert [str(fault) for fault in report.faults] == [
+        "input 0: wrong by a constant factor 3 (relative error 0.67)"
+    ]
+
+
+def test_a_chain_rule_that_stops_for_no_gate_is_no_report(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    right, calls = RULES["tanh"], []
+
+    def stops_at_first(*given: Any) -> Any:
+        calls.append(given)
+        if len(calls) == 1:
+            raise GradientError("stopped")
+        return right(*given)
+
+    monkeypatch.setitem(RULES, "tanh", stops_at_first)
+    with pytest.raises(GradientError, match="stopped"):
+        gradcheck(lambda x: tanh(x), X)
+
+
+def test_a_rule_that_fails_is_located(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RULES, "tanh", lambda g, y, x: (g * bind("sum", y, axes=()),))
+    monkeypatch.setitem(RULES, "exp", lambda g, y, x: (bind("sum", g, axes=(9,)),))
+    report = gradcheck(lambda x: tanh(apply("exp", x)), X)
+    assert "exp" in {fault.gate for fault in report.faults}
+    told = next(fault for fault in report.faults if fault.gate == "exp")
+    assert told.kind.startswith("its rule fails: sum: axes (9,) do not fit f64[3,4]")
+    assert not report.ok
+
+
 # --- models ----------------------------------------------------------------------
 
 
@@ -534,7 +621,7 @@ def test_a_fault_in_a_layer_is_located_by_its_path_and_line() -> None:
         "input 0",
     ]
     assert report.verdict == "wrong: 0.weight, 0.bias, input 0"
-    assert report.rows[0].verdict == "wrong: wrong by a constant factor 2.001"
+    assert report.rows[0].verdict == "wrong by a constant factor 2.001"
 
 
 @pytest.mark.parametrize("factor", [2.001, 1.01, -1.0])

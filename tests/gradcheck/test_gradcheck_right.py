@@ -232,6 +232,26 @@ def test_a_model_whose_forward_fails_is_left_as_it_was() -> None:
     assert model.weight.has_value
 
 
+def test_everything_is_computed_in_float64() -> None:
+    report = gradcheck(lambda x: (x.astype("f32") * tensor(0.1)).sum(), X)
+    assert plainly_right(report), report
+    assert report.loss == pytest.approx(0.1 * X.sum(), rel=1e-14)
+
+
+def test_a_parameter_that_the_loss_holds_too_is_checked_once() -> None:
+    class Penalised(Module):
+        def __init__(self, weight: Parameter) -> None:
+            self.weight = weight
+
+        def forward(self, output: Tensor, target: Tensor) -> Tensor:
+            return ((output - target) ** 2.0).mean() + (self.weight**2.0).sum()
+
+    model = nn.Linear(4, 3)
+    report = gradcheck(model, X, X[:, :3], loss=Penalised(model.weight))
+    assert plainly_right(report), report
+    assert [row.name for row in report.rows] == ["weight", "bias", "input 0"]
+
+
 def test_the_inputs_of_a_model_need_not_be_checked() -> None:
     report = gradcheck(nn.Linear(4, 3), X, check_inputs=False)
     assert [row.name for row in report.rows] == ["weight", "bias"]

@@ -55,15 +55,13 @@ class Plan:
 class Probe:
     """One comparison along a line: the two slopes, and what to make of them.
 
-    `doubt` is how far the numeric slope may be off, `usual` how large the slope along
-    a random direction is where its terms do not cancel. `crossed` are the gates that
-    change their winner here.
+    `doubt` is how far the numeric slope may be off. `crossed` are the gates that change
+    their winner here.
     """
 
     line: Line
     place: tuple[int, ...] | int
     analytic: float
-    usual: float = 0.0
     numeric: float = math.nan
     doubt: float = math.nan
     crossed: tuple[Node, ...] = ()
@@ -76,7 +74,7 @@ class Probe:
     @property
     def scale(self) -> float:
         """What errors are relative to."""
-        return max(abs(self.analytic), abs(self.numeric), self.usual, _TINY)
+        return max(abs(self.analytic), abs(self.numeric), _TINY)
 
     @cached_property
     def status(self) -> Status:
@@ -170,12 +168,8 @@ def _directions(
     loss: Loss, position: int, gradient: Array, along: Sequence[Array]
 ) -> Iterator[Probe]:
     for number, each in enumerate(along):
-        terms = gradient * each
-        # The sum of terms may cancel to almost nothing: a tenth of its usual size
-        # keeps the relative error from growing without a fault.
-        usual = 0.1 * float(np.linalg.norm(terms))
-        analytic = float(terms.sum())
-        yield Probe(Line(loss, position, each), number, analytic, usual)
+        analytic = float((gradient * each).sum())
+        yield Probe(Line(loss, position, each), number, analytic)
 
 
 # --- one look, and another -------------------------------------------------------

@@ -164,26 +164,21 @@ class _Gate:
         return cls(inputs, floats, weights, tuple(checked))
 
     def problem(self, operands: Sequence[Array], seed: int) -> Problem | None:
-        """Return Σ w·(y − y₀) as a problem, y₀ what the gate gives at its operands.
-
-        Taking y₀ away keeps what does not move out of the rounding error. None where
-        nothing can be checked.
-        """
+        """Return Σ w·y as a problem; None where nothing can be checked."""
         found = NumpyProgram(Graph(self.inputs, self.results))(*operands)
         if not found or not all(np.isfinite(each).all() for each in found):
             return None
         draw = np.random.default_rng(seed)
         weights = [draw.normal(size=each.shape) for each in found]
-        bases = [input_node(each.type, "base") for each in self.results]
         terms = [
-            bind("sum", w * (y - base), axes=tuple(range(y.ndim)))
-            for y, w, base in zip(self.results, self.weights, bases)
+            bind("sum", w * y, axes=tuple(range(y.ndim)))
+            for y, w in zip(self.results, self.weights)
         ]
-        inputs = (*self.inputs, *self.weights, *bases)
+        inputs = (*self.inputs, *self.weights)
         graph = Graph(inputs, (reduce(operator.add, terms),))
         names = tuple(each.attrs["name"] for each in inputs)
         size = max(float(np.abs(w * y).max()) for w, y in zip(weights, found))
-        return Problem(graph, (*operands, *weights, *found), names, self.checked, size)
+        return Problem(graph, (*operands, *weights), names, self.checked, size)
 
     def gradients(self, problem: Problem) -> list[Array]:
         """Return the gradients of the checked inputs by the gate's rule, alone."""

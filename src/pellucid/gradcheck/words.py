@@ -170,7 +170,8 @@ def _verdict(
     compared: Comparison, status: Status, shape: tuple[int, ...], relative: float
 ) -> str:
     if status == Status.WRONG or status == Status.NOT_FINITE:
-        return f"{status}: {kind_of(compared, shape)}"
+        kind = kind_of(compared, shape)
+        return kind if kind.startswith(status) else f"{status}: {kind}"
     if status == Status.DOUBTFUL:
         return f"doubtful ({relative:.1g}): {_advice(relative)}"
     if status == Status.UNCLEAR:
