@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pellucid.errors import GraphError
+from pellucid.errors import GraphError, PellucidError
 from pellucid.ir.graph import Constant, Graph, Node
 
 __all__ = ["check"]
@@ -31,7 +31,10 @@ def check(graph: Graph) -> Graph:
 def _check_node(node: Node) -> None:
     if node.op.arity not in (None, len(node.inputs)):
         raise GraphError(f"{node.op} has {len(node.inputs)} inputs · {node.birth}")
-    inferred = node.op.infer(*(each.type for each in node.inputs), **node.attrs)
+    try:
+        inferred = node.op.infer(*(each.type for each in node.inputs), **node.attrs)
+    except PellucidError as error:
+        raise GraphError(f"{node.op}: {error} · {node.birth}") from None
     if inferred != node.type:
         raise GraphError(
             f"{node.op} is marked {node.type}, its inputs give {inferred} "

@@ -242,9 +242,10 @@ def bind(op: str, *inputs: Node, **attrs: Any) -> Node:
     if op not in OPS:
         raise GraphError(message(f"no gate named {op!r}", hint=did_you_mean(op, OPS)))
     gate = OPS[op]
-    if gate.arity is not None and len(inputs) != gate.arity:
-        raise GraphError(f"{op} takes {gate.arity} inputs, not {len(inputs)}")
     birth = _birth()
+    if gate.arity is not None and len(inputs) != gate.arity:
+        wrong = f"{op} takes {gate.arity} inputs, not {len(inputs)}"
+        raise GraphError(message(wrong, where=str(birth)))
     try:
         type_ = gate.infer(*(each.type for each in inputs), **attrs)
     except PellucidError as error:
