@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -35,6 +36,8 @@ from pellucid.tensor import Buffer, Parameter, Tensor, as_tensor
 from pellucid.tracing import symbol, symbols
 
 __all__ = ["Module", "buffer_updates", "load", "update_buffer"]
+
+_PLACE = re.compile(r" · [^ ]+:\d+$")
 
 Kind = TypeVar("Kind")
 Self = TypeVar("Self", bound="Module")
@@ -166,10 +169,12 @@ class Module(Specified):
         types = [str(x.type) for x in operands if isinstance(x, Tensor)]
         place = str(input_node(TensorType((), DTYPES["f32"]), "here").birth)
         place = place.rpartition(" · ")[2] if ":" in place else ""
+        # An error of a gate has said the path and the line in `forward` already.
+        what = str(error).replace(f" · {path} · ", " · ")
         text = message(
-            f"{head}: {error}",
+            f"{head}: {what}",
             where=f"input {', '.join(types)}" if types else "",
-            expected="" if place in str(error) else place,
+            expected="" if _PLACE.search(what) else place,
         )
         located = type(error)(text)
         located.layer = path  # type: ignore[attr-defined]

@@ -218,11 +218,13 @@ def _read_module(value: dict[str, Any], seen: list[Any]) -> Any:
     number = len(seen)
     seen.append(None)
     cls = _REGISTRY[name]
-    bound = inspect.signature(cls).bind_partial()
-    bound.arguments.update(
-        {key: _read(each, seen) for key, each in value["arguments"].items()}
-    )
+    signature = inspect.signature(cls)
+    bound = signature.bind_partial()
+    for key, each in value["arguments"].items():
+        bound.arguments[key] = _read(each, seen)
     try:
+        if not set(bound.arguments) <= set(signature.parameters):
+            raise TypeError(f"it takes {list(signature.parameters)}")
         module = cls(*bound.args, **bound.kwargs)
     except TypeError as error:
         raise ModelFileError(
