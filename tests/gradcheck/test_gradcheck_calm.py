@@ -127,6 +127,12 @@ def test_beside_a_kink_the_gradient_is_compared_with_a_smaller_step(
     assert not report.kinks
 
 
+def test_a_kink_that_only_steps_lost_in_rounding_avoid_is_no_alarm() -> None:
+    report = gradcheck(lambda x: abs(x) * 2.0 + x + 1.0, np.array([1e-9]))
+    assert report.ok, report
+    assert not report.kinks
+
+
 def test_a_fault_beside_a_kink_is_still_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RULES, "maximum", lambda g, y, a, b: (g, None))
     report = gradcheck(relu, np.array([0.0, 1.0, -1.0]))

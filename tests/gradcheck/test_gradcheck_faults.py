@@ -512,7 +512,7 @@ def test_a_fault_that_a_scan_shows_only_later_is_found(
     # The first step is at sin 0, whose slope is 1, as this rule has it.
     monkeypatch.setitem(RULES, "sin", lambda g, y, x: (g,))
     report = gradcheck(
-        lambda x: scan(lambda h, x: (apply("sin", h) + x, None), x[0] * 0.0, x)[0], X
+        lambda x: scan(lambda h, x: (apply("sin", h) + x, None), np.zeros(4), x)[0], X
     )
     assert [(fault.gate, fault.kind[:9]) for fault in report.faults] == [
         ("sin", "different")
@@ -537,6 +537,21 @@ def test_a_saturated_gate_is_not_blamed_for_the_fault_of_another(
 ) -> None:
     monkeypatch.setitem(RULES, "exp", scaled("exp", 0, 2.0))
     report = gradcheck(lambda x: tanh(x * 30.0) * apply("exp", x), X)
+    assert [fault.gate for fault in report.faults] == ["exp"], report
+
+
+def test_a_saturated_gate_is_not_blamed_where_its_weighted_sum_cancels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nearly_equal(seed: int) -> bool:
+        first, second = np.random.default_rng(seed).normal(size=2)
+        return bool(abs(first - second) < 1e-3)
+
+    seed = next(filter(nearly_equal, range(100_000)))
+    monkeypatch.setitem(RULES, "exp", scaled("exp", 0, 2.0))
+    report = gradcheck(
+        lambda x: tanh(x) + apply("exp", x * 0.01), np.array([18.0, -18.0]), seed=seed
+    )
     assert [fault.gate for fault in report.faults] == ["exp"], report
 
 

@@ -37,7 +37,7 @@ class Loss:
     """The number that a problem computes, at its values and beside them."""
 
     def __init__(self, problem: Problem) -> None:
-        self.values, self.size = problem.values, problem.size
+        self.values = problem.values
         self.program = NumpyProgram(freeze(problem.graph, problem.values))
         self._here: list[Decision] | None = None
 
@@ -123,7 +123,7 @@ def slope(line: Line, h: float) -> Slope:
     """Return the slope at 0 by four values of the function."""
     outer, inner = (line(h), line(-h)), (line(h / 2), line(-h / 2))
     wide, narrow = (outer[0] - outer[1]) / (2 * h), (inner[0] - inner[1]) / h
-    largest = max(line.loss.size, *map(abs, (*outer, *inner)))
+    largest = max(map(abs, (*outer, *inner)))
     return Slope((4 * narrow - wide) / 3, h, 8 * _EPSILON * largest / h)
 
 

@@ -177,8 +177,7 @@ class _Gate:
         inputs = (*self.inputs, *self.weights)
         graph = Graph(inputs, (reduce(operator.add, terms),))
         names = tuple(each.attrs["name"] for each in inputs)
-        size = max(float(np.abs(w * y).max()) for w, y in zip(weights, found))
-        return Problem(graph, (*operands, *weights), names, self.checked, size)
+        return Problem(graph, (*operands, *weights), names, self.checked)
 
     def gradients(self, problem: Problem) -> list[Array]:
         """Return the gradients of the checked inputs by the gate's rule, alone."""

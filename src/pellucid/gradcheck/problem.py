@@ -31,16 +31,13 @@ __all__ = ["Problem", "problem_of"]
 class Problem:
     """A graph whose first output is a number, its inputs' values and names.
 
-    `checked` are the positions of the inputs whose gradients are in question. `size`
-    is that of what the number was made from where it is smaller than that itself:
-    its rounding error is relative to it.
+    `checked` are the positions of the inputs whose gradients are in question.
     """
 
     graph: Graph
     values: tuple[Array, ...]
     names: tuple[str, ...]
     checked: tuple[int, ...]
-    size: float = 0.0
 
 
 def problem_of(
