@@ -11,25 +11,28 @@ import inspect
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 
-from pellucid.dtypes import DTYPES, DType, as_dtype, is_float
+from pellucid.dtypes import DTYPES, as_dtype, is_float
 from pellucid.errors import (
     ArgumentError,
     ModelFileError,
     PellucidError,
-    ShapeError,
-    did_you_mean,
     message,
 )
 from pellucid.ir.graph import Array, input_node, inside
 from pellucid.ir.types import TensorType
+from pellucid.nn.context import (
+    Frame,
+    buffer_updates,
+    current_frame,
+    outputs_seen,
+    update_buffer,
+)
 from pellucid.nn.spec import Specified, from_spec, to_spec
+from pellucid.nn.state import assign, check_keys, check_shapes
 from pellucid.nn.summary import Row, render_summary
 from pellucid.random import key_of, keys_from
 from pellucid.tensor import Buffer, Parameter, Tensor, as_tensor
@@ -41,61 +44,6 @@ _PLACE = re.compile(r" · [^ ]+:\d+$")
 
 Kind = TypeVar("Kind")
 Self = TypeVar("Self", bound="Module")
-
-
-# --- what happens during a forward pass ------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """Where the forward pass is: the path here, and every module's path."""
-
-    path: str
-    paths: dict[int, str]
-
-
-_frame: ContextVar[_Frame | None] = ContextVar("pellucid_frame", default=None)
-_updates: ContextVar[dict[Buffer, Tensor] | None] = ContextVar(
-    "pellucid_buffer_updates", default=None
-)
-_outputs: ContextVar[dict[str, Any] | None] = ContextVar(
-    "pellucid_outputs", default=None
-)
-
-
-@contextmanager
-def buffer_updates() -> Iterator[dict[Buffer, Tensor]]:
-    """Collect the new values of buffers in this block rather than set them.
-
-    Training uses it to carry buffers from one step to the next.
-    """
-    updates: dict[Buffer, Tensor] = {}
-    token = _updates.set(updates)
-    try:
-        yield updates
-    finally:
-        _updates.reset(token)
-
-
-def update_buffer(buffer: Buffer, new: Tensor) -> None:
-    """Give a buffer a new value: at once, or in the block that collects updates.
-
-    A symbol outside of such a block changes nothing: it has no value to set.
-
-    >>> count = Buffer(1.0)
-    >>> update_buffer(count, count + 1)
-    >>> count.item()
-    2.0
-    >>> with buffer_updates() as updates:
-    ...     update_buffer(count, count + 1)
-    >>> count.item(), updates[count].item()
-    (2.0, 3.0)
-    """
-    updates = _updates.get()
-    if updates is not None:
-        updates[buffer] = new
-    elif new.has_value and buffer.has_value:
-        buffer.value = new.value
 
 
 # --- modules ---------------------------------------------------------------------
@@ -136,7 +84,7 @@ class Module(Specified):
         """Run `forward`; nodes and errors born in it carry the layer's path."""
         operands = [as_tensor(x) if isinstance(x, np.ndarray) else x for x in inputs]
         frame = self._next_frame()
-        token = _frame.set(frame)
+        token = current_frame.set(frame)
         try:
             with inside(frame.path):
                 try:
@@ -144,20 +92,20 @@ class Module(Specified):
                 except PellucidError as error:
                     raise self._located(error, frame.path, operands) from error
         finally:
-            _frame.reset(token)
-        seen = _outputs.get()
+            current_frame.reset(token)
+        seen = outputs_seen.get()
         if seen is not None:
             seen[frame.path] = output
         return output
 
-    def _next_frame(self) -> _Frame:
-        outer = _frame.get()
+    def _next_frame(self) -> Frame:
+        outer = current_frame.get()
         if outer is None:
-            return _Frame("", {id(each): name for name, each in self.named_modules()})
+            return Frame("", {id(each): name for name, each in self.named_modules()})
         own = outer.paths.get(id(self))
         if own is None:
             own = ".".join(filter(None, (outer.path, type(self).__name__)))
-        return _Frame(own, outer.paths)
+        return Frame(own, outer.paths)
 
     def _located(
         self, error: PellucidError, path: str, operands: list[Any]
@@ -268,7 +216,7 @@ class Module(Specified):
             raise ArgumentError(f"a module is converted to f32 or f64, not {target}")
         for _, leaf in self._leaves():
             if is_float(leaf.dtype):
-                _assign(leaf, leaf.value, target)
+                assign(leaf, leaf.value, target)
         return self
 
     def adapt(self, inputs: Array, targets: Array | None = None) -> None:
@@ -296,11 +244,11 @@ class Module(Specified):
         """
         leaves = dict(self._leaves())
         if strict:
-            _check_keys(leaves, state)
+            check_keys(leaves, state)
         found = {name: np.asarray(state[name]) for name in leaves if name in state}
-        _check_shapes(leaves, found)
+        check_shapes(leaves, found)
         for name, array in found.items():
-            _assign(leaves[name], array, leaves[name].dtype)
+            assign(leaves[name], array, leaves[name].dtype)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the architecture and the state to one file, which `nn.load` reads.
@@ -393,13 +341,13 @@ because relu follows
     ) -> dict[str, str]:
         inputs = [symbol(TensorType(shape, as_dtype(dtype))) for shape in shapes]
         seen: dict[str, Any] = {}
-        token = _outputs.set(seen)
+        token = outputs_seen.set(seen)
         try:
             leaves = dict(_once(self._leaves()))
             with keys_from(key_of(0)), buffer_updates(), symbols(leaves):
                 self(*inputs)
         finally:
-            _outputs.reset(token)
+            outputs_seen.reset(token)
         return {
             path: str(output.type) if isinstance(output, Tensor) else "several"
             for path, output in seen.items()
@@ -434,49 +382,24 @@ def _once(pairs: Iterator[tuple[str, Kind]]) -> Iterator[tuple[str, Kind]]:
             yield name, value
 
 
-def _assign(leaf: Parameter, array: Array, dtype: DType) -> None:
-    """Set a leaf's value, and its dtype: its identity stays."""
-    if dtype != leaf.dtype:
-        leaf._node = input_node(TensorType(leaf.shape, dtype), type(leaf).__name__)
-    leaf.value = np.array(array, dtype)
-
-
-def _check_keys(leaves: Mapping[str, Parameter], state: Mapping[str, Any]) -> None:
-    missing = [name for name in leaves if name not in state]
-    unknown = [name for name in state if name not in leaves]
-    if not missing and not unknown:
-        return
-    faults = [
-        f"{kind} {', '.join(map(repr, names))}"
-        for kind, names in (("missing", missing), ("unknown", unknown))
-        if names
-    ]
-    hint = did_you_mean(unknown[0], missing) if missing and unknown else ""
-    raise ArgumentError(
-        message(
-            "the state does not fit the module",
-            expected=" and ".join(faults),
-            hint=hint,
-        )
-    )
-
-
-def _check_shapes(leaves: Mapping[str, Parameter], found: Mapping[str, Array]) -> None:
-    wrong = [
-        f"{name!r} is {leaves[name].type}, the state has shape {list(array.shape)}"
-        for name, array in found.items()
-        if array.shape != leaves[name].shape
-    ]
-    if wrong:
-        raise ShapeError(
-            message("the state does not fit the module", expected="; ".join(wrong))
-        )
-
-
 def _rebuilt(spec: dict[str, Any]) -> Any:
     """Make a module from its description without touching the keys in use."""
     with keys_from(key_of(0)):
         return from_spec(spec)
+
+
+def _made(header: dict[str, Any], name: str) -> Any:
+    try:
+        module = _rebuilt(header["spec"])
+        if not isinstance(module, Module):
+            raise TypeError(f"it makes {module!r}")
+        return module
+    except ModelFileError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ModelFileError(
+            message(f"{name} describes no model that can be made", expected=str(error))
+        ) from error
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -494,13 +417,13 @@ def load(path: str | os.PathLike[str]) -> Any:
                 expected=f"it holds {header.get('kind', 'something else')!r}",
             )
         )
-    module = _rebuilt(header["spec"])
+    module = _made(header, repr(os.fspath(path)))
     leaves = dict(module._leaves())
     try:
-        _check_keys(leaves, arrays)
-        _check_shapes(leaves, arrays)
+        check_keys(leaves, arrays)
+        check_shapes(leaves, arrays)
     except PellucidError as error:
         raise ModelFileError(message(str(error), where=repr(os.fspath(path)))) from None
     for name, array in arrays.items():
-        _assign(leaves[name], array, as_dtype(array.dtype))
+        assign(leaves[name], array, as_dtype(array.dtype))
     return module.train(bool(header.get("training", True)))

@@ -1,0 +1,68 @@
+"""What happens during a forward pass: where it is, and what it leaves behind.
+
+Knows paths, outputs and the new values of buffers. Refuses to know modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from pellucid.tensor import Buffer, Tensor
+
+__all__ = ["Frame", "buffer_updates", "current_frame", "outputs_seen", "update_buffer"]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where the forward pass is: the path here, and every module's path."""
+
+    path: str
+    paths: dict[int, str]
+
+
+current_frame: ContextVar[Frame | None] = ContextVar("pellucid_frame", default=None)
+_updates: ContextVar[dict[Buffer, Tensor] | None] = ContextVar(
+    "pellucid_buffer_updates", default=None
+)
+outputs_seen: ContextVar[dict[str, Any] | None] = ContextVar(
+    "pellucid_outputs", default=None
+)
+
+
+@contextmanager
+def buffer_updates() -> Iterator[dict[Buffer, Tensor]]:
+    """Collect the new values of buffers in this block rather than set them.
+
+    Training uses it to carry buffers from one step to the next.
+    """
+    updates: dict[Buffer, Tensor] = {}
+    token = _updates.set(updates)
+    try:
+        yield updates
+    finally:
+        _updates.reset(token)
+
+
+def update_buffer(buffer: Buffer, new: Tensor) -> None:
+    """Give a buffer a new value: at once, or in the block that collects updates.
+
+    A symbol outside of such a block changes nothing: it has no value to set.
+
+    >>> count = Buffer(1.0)
+    >>> update_buffer(count, count + 1)
+    >>> count.item()
+    2.0
+    >>> with buffer_updates() as updates:
+    ...     update_buffer(count, count + 1)
+    >>> count.item(), updates[count].item()
+    (2.0, 3.0)
+    """
+    updates = _updates.get()
+    if updates is not None:
+        updates[buffer] = new
+    elif new.has_value and buffer.has_value:
+        buffer.value = new.value
