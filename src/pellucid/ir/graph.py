@@ -88,7 +88,7 @@ def inside(path: str) -> Iterator[None]:
 @contextmanager
 def born_as(birth: Birth, role: str) -> Iterator[None]:
     """Nodes born in this block take the birth place of another, with this role."""
-    token = _fixed_birth.set(replace(birth, role=role))
+    token = _fixed_birth.set(birth if birth.role == role else replace(birth, role=role))
     try:
         yield
     finally:
@@ -402,15 +402,16 @@ def substitute(
 
     `replacement` is extended with every node that was rebuilt.
     """
-    for node in toposort(outputs):
-        if node in replacement:
-            continue
-        inputs = tuple(replacement[each] for each in node.inputs)
-        with born_as(node.birth, node.birth.role):
-            if rebuild is not None:
-                replacement[node] = rebuild(node, inputs)
-            else:
-                replacement[node] = rebind(node, inputs)
+    outside = _fixed_birth.set(None)
+    try:
+        for node in toposort(outputs):
+            if node not in replacement:
+                inputs = tuple([replacement[each] for each in node.inputs])
+                _fixed_birth.set(node.birth)
+                make = rebind if rebuild is None else rebuild
+                replacement[node] = make(node, inputs)
+    finally:
+        _fixed_birth.reset(outside)
     return [replacement[each] for each in outputs]
 
 
