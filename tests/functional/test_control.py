@@ -22,6 +22,7 @@ XS = RNG.normal(size=(7, 3))
 H = RNG.normal(size=4)
 W = RNG.normal(size=(4, 4)) * 0.5
 V = RNG.normal(size=(3, 4))
+TIMES = RNG.normal(size=(7, 4))
 
 
 def recur(w: Any, v: Any, h: Any, xs: Any, **options: Any) -> Tensor:
@@ -33,7 +34,7 @@ def recur(w: Any, v: Any, h: Any, xs: Any, **options: Any) -> Tensor:
         return new, new * new
 
     last, ys = F.scan(body, h, xs, **options)
-    return (last * 2.0).sum() + (ys * F.reshape(F.arange(4), (1, 4))).sum()
+    return (last * 2.0).sum() + (ys * TIMES).sum()
 
 
 def jax_recur(w: Any, v: Any, h: Any, xs: Any, reverse: bool = False) -> Any:
@@ -42,7 +43,7 @@ def jax_recur(w: Any, v: Any, h: Any, xs: Any, reverse: bool = False) -> Any:
         return new, new * new
 
     last, ys = jax.lax.scan(body, h, xs, reverse=reverse)
-    return (last * 2.0).sum() + (ys * jnp.arange(4)).sum()
+    return (last * 2.0).sum() + (ys * TIMES).sum()
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -118,6 +119,22 @@ def test_gradients_reach_through_a_scan_inside_a_scan() -> None:
     expected = (XS[:, 0] * XS.sum(1)).sum()
     assert found.item() == pytest.approx(expected * 1.5**2)
     assert grad(found, [weight])[0].item() == pytest.approx(2 * 1.5 * expected)
+
+
+def test_gradients_reach_what_only_the_inner_scan_closes_over() -> None:
+    weight = leaf(1.5)
+
+    def outer(total: Tensor, row: Tensor) -> tuple[Tensor, None]:
+        def inner(c: Tensor, x: Tensor) -> tuple[Tensor, None]:
+            return c + x * F.exp(weight * row[0]), None
+
+        return F.scan(inner, total, row)[0], None
+
+    found, _ = F.scan(outer, tensor(np.array(0.0)), tensor(XS))
+    scale = np.exp(1.5 * XS[:, 0])
+    assert found.item() == pytest.approx((scale * XS.sum(1)).sum())
+    expected = (scale * XS[:, 0] * XS.sum(1)).sum()
+    assert grad(found, [weight])[0].item() == pytest.approx(expected)
 
 
 def test_what_does_not_change_in_the_loop_is_computed_outside_of_it() -> None:
