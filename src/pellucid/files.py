@@ -33,7 +33,7 @@ from pellucid.errors import (
     message,
 )
 
-__all__ = ["FORMAT", "read_file", "read_tensors", "write_file"]
+__all__ = ["FORMAT", "read_file", "read_tensors", "write_file", "write_whole"]
 
 FORMAT = 1
 """The number of the format that is written; every smaller one can be read."""
@@ -81,8 +81,15 @@ def write_file(
     ...     read_file(f"{folder}/a.pellucid")
     ({'w': array([1., 2.])}, {'task': 'demo'})
     """
+    write_whole(path, _encode(tensors, header))
+
+
+def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file whole or not at all: beside its place, then renamed.
+
+    Raises `ModelFileError` where it cannot be written.
+    """
     name, place = repr(os.fspath(path)), Path(os.path.realpath(path))
-    content = _encode(tensors, header)
     try:
         if os.path.exists(place) and not os.path.isfile(place):
             raise ModelFileError(f"{name} is not a regular file")

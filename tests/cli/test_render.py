@@ -196,11 +196,14 @@ class Event:
 
 
 EVENTS = [
-    Event("begin", {"epochs": 2}),
+    Event("begin", {"epochs": 9, "rows": 90, "steps": 2}),
     Event("step", {"loss": 9.0}),
-    Event("epoch", {"epoch": 1, "loss": 0.5, "validation": 0.625}),
-    Event("epoch", {"epoch": 2, "loss": 0.25, "validation": None}),
-    Event("end", {"reason": "stopped [early]"}),
+    Event("epoch", {"epochs": 9, "epoch": 1, "loss": 0.5, "validation_loss": 0.625}),
+    Event("epoch", {"epochs": 9, "epoch": 2, "loss": 0.25}),
+    Event("early_stop", {"patience": 1, "best_epoch": 1}),
+    Event("interrupted", {"kept": "the weights [of] epoch 1"}),
+    Event("end", {"reason": "early_stop", "epochs": 2, "iterations": 4}),
+    Event("end", {"reason": "finished", "epochs": 2, "iterations": 4}),
 ]
 
 
@@ -213,9 +216,12 @@ def test_progress_is_a_line_per_epoch_where_there_is_no_terminal(
     output, error = capsys.readouterr()
     assert output == ""
     assert error.splitlines() == [
-        "epoch 1/2 · loss 0.5000 · validation 0.6250",
-        "epoch 2/2 · loss 0.2500",
-        "stopped [early]",
+        "epoch 1/9 · loss 0.5000 · validation 0.6250",
+        "epoch 2/9 · loss 0.2500",
+        "no better for 1 epochs: keeping epoch 1",
+        "interrupted: keeping the weights [of] epoch 1",
+        "stopped early after 2 epochs, 4 iterations",
+        "finished after 2 epochs, 4 iterations",
     ]
 
 
@@ -233,7 +239,7 @@ from test_render import EVENTS
 from pellucid.cli.progress import progress
 try:
     with progress() as show:
-        for event in EVENTS[:4]:
+        for event in EVENTS[:5]:
             show(event)
         raise KeyboardInterrupt
 except KeyboardInterrupt:
@@ -268,6 +274,7 @@ HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 def test_progress_on_a_terminal_is_a_bar_that_gives_the_cursor_back() -> None:
     shown = terminal(ON_TERMINAL.format(folder=os.path.dirname(__file__)))
     assert "loss 0.2500" in shown
+    assert "keeping epoch 1" in shown
     assert "━" in shown
     assert shown.rfind(SHOW_CURSOR) > shown.rfind(HIDE_CURSOR) >= 0
 

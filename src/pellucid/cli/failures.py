@@ -79,7 +79,11 @@ def in_words() -> Iterator[Outcome]:
 
 def _describe(error: Exception) -> tuple[int, str]:
     if isinstance(error, PellucidError):
-        return WRONG_USE if isinstance(error, _WRONG_USE) else FAILED, str(error)
+        # A full disk is nobody's wrong use.
+        wrong = isinstance(error, _WRONG_USE) and not isinstance(
+            error.__cause__, OSError
+        )
+        return WRONG_USE if wrong else FAILED, str(error)
     if isinstance(error, _ShownByTyper):
         return WRONG_USE, _usage(error)
     if isinstance(error, OSError):

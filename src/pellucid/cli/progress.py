@@ -2,9 +2,11 @@
 
 Knows events only as plain facts, an object with a `kind` and a `data` dictionary:
 
-    begin   epochs                        training starts; epochs is the most there are
-    epoch   epoch, loss, validation       one epoch is done; validation may be missing
-    end     reason                        training is over; reason may be missing
+    begin        epochs                         the most epochs there will be
+    epoch        epoch, loss, validation_loss   the last may be missing
+    early_stop   patience, best_epoch           no better for so many epochs
+    interrupted  kept                           what the model keeps
+    end          reason, epochs, iterations     `finished` or one of the two above
 
 Other kinds, and other facts in these, are passed over.
 """
@@ -45,7 +47,8 @@ def progress(quiet: bool = False) -> Iterator[Subscriber]:
     """Give a subscriber that shows each event; the bar goes when the block ends.
 
     with progress() as show:
-        trainer.fit(X, y, on_event=show)
+        trainer.subscribe(show)
+        trainer.fit(X, y, verbose=0)
     """
     target = console()
     if quiet:
@@ -81,8 +84,8 @@ def _on_bar(bar: Progress) -> Subscriber:
             bar.update(
                 task, completed=data["epoch"], description=words, facts=_facts(data)
             )
-        elif event.kind == "end" and data.get("reason"):
-            bar.console.print(Text(data["reason"]))
+        elif event.kind in _ENDINGS:
+            bar.console.print(Text(_ENDINGS[event.kind](data)))
 
     return show
 
@@ -101,12 +104,34 @@ def _as_lines(target: Console) -> Subscriber:
         elif event.kind == "epoch":
             of = f"/{epochs}" if epochs else ""
             say(f"epoch {data['epoch']}{of} · {_facts(data, ' · ')}")
-        elif event.kind == "end" and data.get("reason"):
-            say(data["reason"])
+        elif event.kind in _ENDINGS:
+            say(_ENDINGS[event.kind](data))
 
     return show
 
 
 def _facts(data: Mapping[str, Any], between: str = " ") -> str:
-    names = [name for name in ("loss", "validation") if data.get(name) is not None]
-    return between.join(f"{name} {number(data[name])}" for name in names)
+    shown = {"loss": "loss", "validation_loss": "validation"}
+    return between.join(
+        f"{word} {number(data[name])}"
+        for name, word in shown.items()
+        if data.get(name) is not None
+    )
+
+
+def _early_stop(data: Mapping[str, Any]) -> str:
+    kept = f"keeping epoch {data['best_epoch']}"
+    return f"no better for {data['patience']} epochs: {kept}"
+
+
+def _end(data: Mapping[str, Any]) -> str:
+    word = data["reason"].replace("early_stop", "stopped early")
+    return f"{word} after {data['epochs']} epochs, {data['iterations']} iterations"
+
+
+_ENDINGS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "early_stop": _early_stop,
+    "interrupted": lambda data: f"interrupted: keeping {data['kept']}",
+    "end": _end,
+}
+"""The words for each event that ends a training, or tells why it ends."""

@@ -1,14 +1,15 @@
 """Tables in a terminal, drawn from plain data.
 
-Everything goes to the error output, so that standard output holds results only.
-Every piece fits 40 to 200 columns. Colour appears on a terminal only, and not where
-`NO_COLOR` is set.
+Progress goes to the error output, so that standard output holds results only: `show`
+writes what a command was asked for. Every piece fits 40 to 200 columns. Colour appears
+on a terminal only, and not where `NO_COLOR` is set.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from typing import Literal
 
 from rich import box
 from rich.console import Console
@@ -17,18 +18,38 @@ from rich.text import Text
 
 from pellucid.cli.numbers import number
 
-__all__ = ["confusion_table", "console", "error_table", "metric_table"]
+__all__ = [
+    "confusion_table",
+    "console",
+    "error_table",
+    "metric_table",
+    "plain_table",
+    "show",
+]
 
 NARROWEST, WIDEST = 40, 200
 
 _MOST_CLASSES = 20
 
 
-def console() -> Console:
-    """Return a console on the error output, 40 to 200 columns wide."""
-    drawn = Console(stderr=True, highlight=False)
+def console(error: bool = True) -> Console:
+    """Return a console on the error output, or on standard output: 40 to 200 wide."""
+    drawn = Console(stderr=error, highlight=False)
     drawn.width = min(max(drawn.width, NARROWEST), WIDEST)
     return drawn
+
+
+def show(*pieces: str | Table) -> None:
+    """Write texts and tables to standard output, one below the other.
+
+    Texts are taken as they are, without markup, and broken between words.
+    """
+    target = console(error=False)
+    # Rich ends the program where the reader has gone; the shell has words for that.
+    with target.capture() as text:
+        for piece in pieces:
+            target.print(Text(piece) if isinstance(piece, str) else piece)
+    print(text.get(), end="")
 
 
 def metric_table(rows: Mapping[str, Mapping[str, float]]) -> Table:
@@ -67,6 +88,19 @@ def confusion_table(
             for column, count in enumerate(row)
         ]
         table.add_row(Text(name), *counts, _share(row[index], sum(row)))
+    return table
+
+
+def plain_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """Draw rows of cells under titles; numbers to the right."""
+    cells = [list(row) for row in rows]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for column, title in enumerate(titles):
+        numbers = bool(cells) and all(isinstance(row[column], int) for row in cells)
+        justify: Literal["right", "left"] = "right" if numbers else "left"
+        table.add_column(Text(title), justify=justify, overflow="fold")
+    for row in cells:
+        table.add_row(*(Text(str(cell)) for cell in row))
     return table
 
 

@@ -6,7 +6,7 @@ JSON. It is a row of encoders, one for each feature column; it knows no target.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeAlias
 
@@ -39,9 +39,9 @@ class Preprocessor:
         >>> Preprocessor.fit(table, infer_schema(table)).feature_names
         ('age', 'age (rank)', 'town=Bonn', 'town=Ulm')
         """
+        _check_columns(table, [each.name for each in schema.features])
         fitted: list[Encoder] = [
-            ENCODERS[each.kind].fit(_column(table, each.name))
-            for each in schema.features
+            ENCODERS[each.kind].fit(table[each.name]) for each in schema.features
         ]
         useful = tuple(each for each in fitted if each.names)
         if not useful:
@@ -67,10 +67,11 @@ class Preprocessor:
         Other columns are ignored. Raises `DataError` for a column that is not there,
         and for text where training had numbers or dates, naming row and value.
         """
+        _check_columns(table, [each.name for each in self.encoders])
         features = np.empty((len(table), len(self.feature_names)), np.float32)
         start = 0
         for each in self.encoders:
-            encoded = each.transform(_column(table, each.name))
+            encoded = each.transform(table[each.name])
             features[:, start : start + encoded.shape[1]] = encoded
             start += encoded.shape[1]
         return features
@@ -87,13 +88,13 @@ class Preprocessor:
         return cls(tuple(_restore(each) for each in plain["encoders"]))
 
 
-def _column(table: pl.DataFrame, name: str) -> pl.Series:
-    if name not in table.columns:
-        hint = did_you_mean(name, table.columns)
-        raise DataError(
-            message(f"no column named {name!r}, which training had", hint=hint)
-        )
-    return table[name]
+def _check_columns(table: pl.DataFrame, names: Sequence[str]) -> None:
+    missing = [name for name in names if name not in table.columns]
+    if missing:
+        what = "no column named" if len(missing) == 1 else "no columns named"
+        shown = ", ".join(map(repr, missing))
+        hint = did_you_mean(missing[0], table.columns)
+        raise DataError(message(f"{what} {shown}, which training had", hint=hint))
 
 
 def _restore(plain: Mapping[str, Any]) -> Encoder:

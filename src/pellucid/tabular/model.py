@@ -26,10 +26,11 @@ from pellucid.nn import Module, from_spec, to_spec
 from pellucid.random import key_of, keys_from
 from pellucid.tabular.report import TableReport
 from pellucid.tabular.settings import TableSettings
+from pellucid.tabular.source import Source
 from pellucid.tensor import tensor
 from pellucid.train.history import History
 
-__all__ = ["Source", "TableModel"]
+__all__ = ["TableModel"]
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -37,15 +38,6 @@ KIND = "table"
 
 ROWS_AT_ONCE = 8192
 """Larger tables go through the network in parts, so that memory stays small."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """The file that a model was trained on: its path as given, its hash, its rows."""
-
-    path: str
-    sha256: str
-    rows: int
 
 
 @dataclass(frozen=True)
@@ -97,7 +89,7 @@ class TableModel:
 
         The columns are `prediction`, `probability_<label>`, ….
         """
-        table = as_table(frame)
+        table = self._named(frame)
         columns = {"prediction": self.predict(table)}
         if self.classes:
             probabilities = self.predict_proba(table).astype(np.float64)
@@ -105,8 +97,22 @@ class TableModel:
             columns |= dict(zip(names, probabilities.T))
         return pl.DataFrame(columns)
 
+    def _named(self, frame: Any) -> pl.DataFrame:
+        """Return a table whose columns have the names that training had.
+
+        A file without a header numbers its columns. Where it lacks the target, those
+        behind the target's place are one too low.
+        """
+        table = as_table(frame)
+        training = [each.name for each in self.schema.columns]
+        numbered = [f"column_{k + 1}" for k in range(len(training))]
+        with_target = {*numbered, f"column_{len(training) + 1}"}
+        if table.columns == numbered and {*training, self.target.name} == with_target:
+            return table.rename(dict(zip(numbered, training)))
+        return table
+
     def _output(self, frame: Any) -> Array:
-        X = self.preprocessor.transform(as_table(frame))
+        X = self.preprocessor.transform(self._named(frame))
         parts = [
             self.module(X[i : i + ROWS_AT_ONCE]).value
             for i in range(0, max(len(X), 1), ROWS_AT_ONCE)

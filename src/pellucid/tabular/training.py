@@ -20,9 +20,10 @@ from pellucid.data.targets import ClassTarget, NumberTarget
 from pellucid.errors import DataError, message
 from pellucid.functional import softmax
 from pellucid.tabular.baseline import linear_guess, trivial_guess
-from pellucid.tabular.model import Source, TableModel
+from pellucid.tabular.model import TableModel
 from pellucid.tabular.preparing import Prepared, prepare_table, trainer_for
 from pellucid.tabular.report import Metrics, TableReport, notes_on
+from pellucid.tabular.source import Source
 from pellucid.tensor import tensor
 from pellucid.train.events import Subscriber
 from pellucid.train.trainer import Trainer

@@ -72,6 +72,9 @@ class Loop:
                     break
         except _Interrupted as interruption:
             progress, stopped = interruption.progress, "interrupted"
+        except KeyboardInterrupt:
+            # Between two epochs, while someone looked at an event or a file was written.
+            stopped = "interrupted"
         return self._finished(progress, stopped)
 
     def _resumed(self, progress: Progress) -> Progress:
