@@ -42,13 +42,16 @@ def console(error: bool = True) -> Console:
 def show(*pieces: str | Table) -> None:
     """Write texts and tables to standard output, one below the other.
 
-    Texts are taken as they are, without markup, and broken between words.
+    Texts are written as they are: no markup, and no line is broken.
     """
     target = console(error=False)
     # Rich ends the program where the reader has gone; the shell has words for that.
     with target.capture() as text:
         for piece in pieces:
-            target.print(Text(piece) if isinstance(piece, str) else piece)
+            if isinstance(piece, str):
+                target.print(Text(piece), soft_wrap=True)
+            else:
+                target.print(piece)
     print(text.get(), end="")
 
 

@@ -23,7 +23,10 @@ from pellucid.errors import ArgumentError, did_you_mean, message
 
 __all__ = ["COMMANDS", "application", "main"]
 
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    name: f"pellucid.cli.{name}"
+    for name in ("train", "predict", "inspect", "gradcheck", "demo")
+}
 """The module of each command, by its name, in the order in which help lists them."""
 
 _COMPLETE = "_PELLUCID_COMPLETE"

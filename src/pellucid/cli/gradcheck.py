@@ -1,0 +1,56 @@
+"""`pellucid gradcheck`: are the gradients of a model right on some rows of data?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pellucid.errors import DataError, message
+
+Model = Annotated[
+    Path, typer.Argument(help="A file that 'pellucid train' wrote.", show_default=False)
+]
+File = Annotated[
+    Path, typer.Argument(help="Rows, with the target's column.", show_default=False)
+]
+Rows = Annotated[int, typer.Option(help="How many rows to check on.", min=1)]
+
+
+def run(model: Model, data: File, rows: Rows = 5) -> None:
+    """Compare the gradient of each parameter with differences of the loss.
+
+    Everything is computed in float64. A gradient that is wrong is located to its
+    gate, and the exit code is then 1.
+    """
+    from pellucid.cli.render import show
+    from pellucid.data.table import read_table
+    from pellucid.gradcheck import gradcheck
+    from pellucid.tabular.model import TableModel
+
+    loaded = TableModel.load(model)
+    features, wanted = _rows(loaded, read_table(data), rows)
+    report = gradcheck(loaded.module, features, wanted, loss=_loss(loaded))
+    show(str(report))
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def _rows(model: Any, table: Any, rows: int) -> tuple[Any, Any]:
+    """Return the first rows as the network takes them."""
+    few = table.head(rows)
+    name = model.target.name
+    if name not in few.columns:
+        raise DataError(
+            message(f"no column named {name!r}", expected="the loss needs the target")
+        )
+    y = model.target.encode(few[name])
+    X = model.preprocessor.transform(few)
+    return X, y if model.classes else y[:, None]
+
+
+def _loss(model: Any) -> Any:
+    from pellucid.nn import CrossEntropyLoss, MSELoss
+
+    return CrossEntropyLoss() if model.classes else MSELoss()

@@ -1,0 +1,84 @@
+"""The report of a training on a table, for a reader: what, how well, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.table import Table
+
+from pellucid.cli.curve import learning_curve
+from pellucid.cli.render import confusion_table, console, error_table, metric_table
+from pellucid.tabular.model import TableModel
+from pellucid.tabular.report import TableReport
+from pellucid.tabular.training import TrainedTable
+
+__all__ = ["curve_of", "facts_of", "report_of", "scores_of", "training_of"]
+
+Piece = str | Table
+
+
+def report_of(trained: TrainedTable) -> Iterator[Piece]:
+    """Return everything that a person wants to know after training."""
+    model, report = trained.model, trained.report
+    yield from facts_of(report)
+    yield from scores_of(report)
+    if not report.labels:
+        yield error_table(trained.truth.tolist(), trained.predicted.tolist())
+    yield from curve_of(model)
+    yield training_of(model)
+
+
+def facts_of(report: TableReport) -> Iterator[str]:
+    """Return what was inferred, what was left out, and what was noticed."""
+    kind: str = report.task
+    if report.labels:
+        kind = f"{kind} into {len(report.labels)} classes"
+    yield f"{report.target}: {kind}"
+    yield (
+        f"{report.rows} rows: {report.train_rows} to learn from, "
+        f"{report.validation_rows} to judge when to stop"
+    )
+    yield f"{report.test_rows} rows held out for the test"
+    yield f"{report.features} columns, as {report.inputs} inputs of the network"
+    for name, reason in report.dropped.items():
+        yield f"  left out: {name} ({reason})"
+    for note in report.notes:
+        yield f"  note: {note} (--drop)"
+
+
+def scores_of(report: TableReport) -> Iterator[Piece]:
+    """Return the test metrics beside those to beat, and the confusion matrix."""
+    yield metric_table(
+        {"model": report.metrics, "linear": report.linear, "baseline": report.baseline}
+    )
+    if report.labels:
+        yield confusion_table(report.confusion, report.labels, console(False).width)
+
+
+def curve_of(model: TableModel) -> Iterator[str]:
+    """Return the loss over the epochs, where one was completed."""
+    rows = list(model.history)
+    if rows:
+        train, held = ([row[name] for row in rows] for name in _LOSSES)
+        yield learning_curve(train, held, min(console(False).width, 80), 10)
+        yield ""
+
+
+_LOSSES = ("loss", "validation_loss")
+
+
+def training_of(model: TableModel) -> str:
+    """Return how the training went, in one line."""
+    report, settings = model.report, model.settings
+    ended = _ENDS.get(report.stopped, report.stopped)
+    kept = f" · weights of epoch {report.best_epoch}" if report.best_epoch else ""
+    widths = "-".join(map(str, settings.hidden)) or "none"
+    return (
+        f"{report.epochs} epochs of {settings.epochs}, {report.iterations} iterations "
+        f"of {settings.batch_size} rows, {report.seconds:.1f} s · {ended}{kept} · "
+        f"hidden layers {widths}, {settings.activation}"
+    )
+
+
+_ENDS: dict[str, Any] = {"early_stop": "stopped early"}
