@@ -18,7 +18,7 @@ def plan_index(shape: Sequence[int], index: Any) -> list[Step]:
     """Return the gates of `x[index]`: name, metadata, and indices for a gather.
 
     Integers, slices with any step, `None`, `...` and at most one array of
-    integers, as in NumPy.
+    integers, as in NumPy. An array counts from the front: no negative entries.
 
     >>> plan_index((4, 3), (slice(None), -1))
     [('slice', {'start': (0, 2), 'stop': (4, 3), 'step': (1, 1)}, None),
@@ -38,13 +38,27 @@ def plan_index(shape: Sequence[int], index: Any) -> list[Step]:
         target.append(size)
     if len(gathers) > 1:
         raise ShapeError("one array of indices at most · use pellucid.take per axis")
+    if gathers and _are_apart(keys):
+        raise ShapeError(
+            "an integer apart from an array of indices · index twice: "
+            "NumPy would move the array's axes to the front"
+        )
     if target != sizes:
         steps.append(("reshape", {"shape": tuple(target)}, None))
     steps.extend(("gather", {"axis": axis}, key) for axis, key in gathers)
     return steps
 
 
+def _are_apart(keys: Sequence[Any]) -> bool:
+    """Return whether another key stands between an integer and an array."""
+    plain = slice | None
+    advanced = [i for i, key in enumerate(keys) if not isinstance(key, plain)]
+    return advanced[-1] - advanced[0] >= len(advanced)
+
+
 def _one_key_an_axis(shape: Sequence[int], index: tuple[Any, ...]) -> list[Any]:
+    if any(isinstance(each, bool | np.bool_) for each in index):
+        raise ShapeError("a truth value is no index · use pellucid.where")
     used = sum(each is not None and each is not Ellipsis for each in index)
     if used > len(shape):
         raise ShapeError(f"{used} indices for shape {tuple(shape)}")

@@ -75,8 +75,9 @@ class NumpyProgram(Program):
         """
         if self._every_step is None:
             self._every_step = _Steps(self.graph, lean=False)
+        checked = [self._checked(i, each) for i, each in enumerate(arrays)]
         with np.errstate(all="ignore"):
-            outputs = self._every_step.run(list(arrays), observer)
+            outputs = self._every_step.run(checked, observer)
         return tuple(np.asarray(each) for each in outputs)
 
 

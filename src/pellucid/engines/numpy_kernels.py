@@ -127,7 +127,7 @@ def _reverse(node: Node) -> Kernel:
 
 
 def _dot(node: Node) -> Kernel:
-    """Return a product by `np.matmul`, its operands brought to [batch, row, column]."""
+    """Return a product of operands brought to [batch, row, column]."""
     x, y = node.inputs
     contract, batch = node.attrs["contract"], node.attrs["batch"]
     plan_x = _plan(x, batch[0], contract[0], contract_last=True)
@@ -135,17 +135,24 @@ def _dot(node: Node) -> Kernel:
     shape = node.shape
     if not batch[0] and x.ndim == y.ndim == 2 and len(contract[0]) == 1:
         turn_x, turn_y = contract[0] == (0,), contract[1] == (1,)
-        return lambda x, y: np.matmul(
-            _tidy(x.T if turn_x else x), _tidy(y.T if turn_y else y)
-        )
-    return lambda x, y: np.matmul(_tidy(plan_x(x)), _tidy(plan_y(y))).reshape(shape)
+        return lambda x, y: _matmul(x.T if turn_x else x, y.T if turn_y else y)
+    return lambda x, y: _matmul(plan_x(x), plan_y(y)).reshape(shape)
+
+
+def _matmul(x: Array, y: Array) -> Array:
+    """Return a product whose bits do not depend on how the operands lie in memory.
+
+    NumPy takes another path, with other last bits, where an operand has gaps, and
+    where both are one array and its transpose.
+    """
+    x, y = _tidy(x), _tidy(y)
+    if x.shape[-2] == y.shape[-1] and np.may_share_memory(x, y):
+        y = y.copy(order="K")
+    return np.matmul(x, y)
 
 
 def _tidy(x: Array) -> Array:
-    """Return the array without gaps, its axes in memory in the order they were.
-
-    `matmul` takes another path, with other last bits, where there are gaps.
-    """
+    """Return the array without gaps, its axes in memory in the order they were."""
     flags = x.flags
     if flags.c_contiguous or flags.f_contiguous:
         return x
