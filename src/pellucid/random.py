@@ -61,6 +61,8 @@ def fold_in(key: Tensor, number: Tensor | int) -> Tensor:
         low = number.astype("u32").reshape(1)
         counter = apply("concat", low, tensor(np.array([_FOLD], np.uint32)), axis=0)
     else:
+        if not 0 <= number < 1 << 32:
+            raise ArgumentError(f"expected a number from 0 to 2**32 - 1, not {number}")
         counter = tensor(np.array([number, _FOLD], np.uint32))
     return apply("random_bits", key, counter, shape=(2,))
 

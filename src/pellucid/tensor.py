@@ -544,16 +544,21 @@ def meet(x: TensorLike, y: TensorLike, floats: bool = False) -> tuple[Tensor, Te
     dtype = _common(x.dtype, y.dtype, floats)
     if x.shape == y.shape:
         return x.astype(dtype), y.astype(dtype)
+    shape = _broadcast_shape(x, y, x.shape, y.shape)
+    return expand(x.astype(dtype), shape), expand(y.astype(dtype), shape)
+
+
+def _broadcast_shape(x: Tensor, y: Tensor, one: Shape, other: Shape) -> Shape:
     try:
-        shape = np.broadcast_shapes(x.shape, y.shape)
+        return np.broadcast_shapes(one, other)
     except ValueError:
+        part = "" if one == x.shape else f"the batches {one} and {other} of "
         raise ShapeError(
             message(
-                f"{x.type} and {y.type} do not broadcast together",
+                f"{part}{x.type} and {y.type} do not broadcast together",
                 where=str(x._node.birth),
             )
         ) from None
-    return expand(x.astype(dtype), shape), expand(y.astype(dtype), shape)
 
 
 def _common(x: DType, y: DType, floats: bool) -> DType:
@@ -609,10 +614,10 @@ def _matmul(x: Tensor, y: Tensor) -> Tensor:
     inner = x.ndim - 1, max(0, y.ndim - 2)
     if not batch_y:
         return apply("dot", x, y, contract=((inner[0],), (inner[1],)), batch=((), ()))
-    shape = np.broadcast_shapes(batch_x, batch_y)
     if x.ndim == 1:
         x = x.reshape(1, -1)
         return _matmul(x, y).reshape(*y.shape[:-2], y.shape[-1])
+    shape = _broadcast_shape(x, y, batch_x, batch_y)
     x = expand(x, (*shape, *x.shape[-2:]))
     y = expand(y, (*shape, *y.shape[-2:]))
     axes = tuple(range(len(shape)))
