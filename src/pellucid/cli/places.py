@@ -13,9 +13,9 @@ __all__ = ["check_place"]
 
 
 def check_place(place: Path, option: str, inputs: Iterable[Path | None] = ()) -> None:
-    """Refuse a place that is a folder, an input, or that nothing can be written to.
+    """Refuse a folder, a file that is used otherwise, and what cannot be written.
 
-    Raises `ArgumentError` for the first three, `OSError` where the system says no.
+    Raises `ArgumentError`, or `OSError` where the system says no.
     """
     where = f"{option} {place}"
     if place.is_dir():
@@ -23,12 +23,9 @@ def check_place(place: Path, option: str, inputs: Iterable[Path | None] = ()) ->
             message("this is a folder", where=where, hint="name a file in it")
         )
     for each in inputs:
-        if each is not None and place.exists() and place.samefile(each):
-            raise ArgumentError(
-                message(
-                    "this would overwrite the data", where=where, hint="choose another"
-                )
-            )
+        if each is not None and os.path.realpath(each) == os.path.realpath(place):
+            what = "this is another file of this command"
+            raise ArgumentError(message(what, where=where, hint="choose another name"))
     folder = Path(os.path.realpath(place)).parent
     if not folder.is_dir():
         raise ArgumentError(message(f"there is no folder '{folder}'", where=where))

@@ -10,7 +10,6 @@ import warnings
 from typing import Any, TypeAlias
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
 __all__ = ["linear_guess", "trivial_guess"]
@@ -42,8 +41,9 @@ def linear_guess(X: Array, y: Array, rows: Array) -> Array:
         fitted: Array = Ridge(alpha=1.0).fit(X, y).predict(rows)
         return fitted
     with warnings.catch_warnings():
-        # Where it is cut off it is as good as it gets for a comparison.
-        warnings.simplefilter("ignore", ConvergenceWarning)
+        # Where it is cut off it is as good as it gets for a comparison; that there
+        # are many classes is said elsewhere.
+        warnings.simplefilter("ignore", UserWarning)
         model = LogisticRegression(max_iter=500).fit(X, y)
     probabilities: Array = model.predict_proba(rows)
     return probabilities

@@ -18,6 +18,7 @@ from pellucid.data.schema import Column, Schema, Task, infer_schema, infer_task
 from pellucid.data.split import split_rows
 from pellucid.data.table import find_column
 from pellucid.data.targets import TARGETS, ClassTarget, NumberTarget
+from pellucid.errors import ArgumentError, DataError, message
 from pellucid.nn import MLP, CrossEntropyLoss, MSELoss
 from pellucid.optim import AdamW, OneCycle
 from pellucid.random import key_of, keys_from
@@ -29,6 +30,9 @@ __all__ = ["Prepared", "prepare_table", "trainer_for"]
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 ON_REQUEST = "left out on request"
+
+FEWEST_ROWS = 10
+"""Fewer rows cannot be parted into rows to learn from, to judge by, and to test on."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,13 @@ def prepare_table(
     """
     name = find_column(table, target)
     task = infer_task(table[name])
+    if len(table) < FEWEST_ROWS:
+        raise DataError(
+            message(
+                f"{len(table)} rows are too few to learn from",
+                expected=f"expected at least {FEWEST_ROWS}",
+            )
+        )
     # On the whole column, so that a message names the row of the file.
     encoder = TARGETS[task].fit(table[name])
     given = {**settings, "test_size": 0.0} if test is not None else dict(settings)
@@ -124,6 +135,8 @@ def _split(
 
 def _without(schema: Schema, table: pl.DataFrame, names: tuple[str, ...]) -> Schema:
     gone = {find_column(table, name) for name in names}
+    if schema.target in gone:
+        raise ArgumentError(f"{schema.target!r} is the target: it cannot be left out")
     columns = tuple(
         Column(each.name, "dropped", ON_REQUEST) if each.name in gone else each
         for each in schema.columns
