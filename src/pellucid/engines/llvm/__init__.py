@@ -1,0 +1,1 @@
+"""The engine that compiles a whole program to native code by LLVM."""

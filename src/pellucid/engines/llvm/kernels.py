@@ -1,0 +1,583 @@
+"""Kernels: the loops of each stored value, one function each.
+
+A kernel takes pointers and nothing else. Two kernels of the same text are one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pellucid.dtypes import is_float
+from pellucid.engines.llvm.emit import Function, Kind, memory_type
+from pellucid.engines.llvm.nest import Nest, Value, accesses, lanes_for
+from pellucid.engines.numpy_kernels import lowest
+from pellucid.ir.graph import Node
+from pellucid.passes.fuse import VIEWS, Affine, Index, identity, offset
+
+__all__ = ["KERNELS", "Kernel", "Target", "fill", "map_kernel", "strided"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What of the processor a kernel depends on."""
+
+    register_bytes: int
+    registers: int
+
+
+@dataclass
+class Kernel:
+    """A function of pointers, being written."""
+
+    target: Target
+    stored: set[Node]
+    error: Node
+    """Stands for the cell in which a broken bound is reported."""
+    shared: bool = False
+    """Whether threads share the work."""
+    f: Function = field(default_factory=Function)
+    buffers: dict[Node, str] = field(default_factory=dict)
+
+    def pointer(self, node: Node) -> str:
+        """Return the parameter that points to a node's memory."""
+        return self.buffers.setdefault(node, f"%p{len(self.buffers)}")
+
+    def nest(self, sizes: Sequence[int], vector: int | None = None, lanes: int = 1
+             ) -> Nest:  # fmt: skip
+        """Start a nest of loops."""
+        return Nest(self.f, sizes, self.pointer, self.stored, vector, lanes)
+
+    def text(self, name: str) -> str:
+        """Return the function."""
+        pointers = [f"ptr {each}" for each in self.buffers.values()]
+        if self.shared:
+            pointers += ["i64 %thread", "i64 %threads"]
+        parameters = ", ".join(pointers)
+        return f"define internal void @{name}({parameters}) {{\n{self.f.text()}\n}}\n"
+
+
+def strided(node: Node, stored: set[Node]) -> tuple[Node, int, tuple[int, ...]] | None:
+    """Return where a value lies if it lies in memory: node, start, stride an axis."""
+    found: dict[tuple[Node, Affine], None] = {}
+    index = tuple(map(Affine.counter, range(node.ndim)))
+    accesses(node, index, stored, found, literals=False)
+    if len(found) != 1 or _computes(node, stored):
+        return None
+    ((source, place),) = found
+    return source, place.constant, tuple(place.factor(i) for i in range(node.ndim))
+
+
+def _computes(node: Node, stored: set[Node]) -> bool:
+    while node not in stored and node.op.name in VIEWS:
+        node = node.inputs[0]
+    return not (node in stored or node.op.name in ("input", "const"))
+
+
+# --- elementwise -----------------------------------------------------------------
+
+
+def map_kernel(kernel: Kernel, shape: tuple[int, ...],
+               targets: Sequence[tuple[Node, Node]]) -> None:  # fmt: skip
+    """Write pairs (value, place): each value to its place, all in one nest.
+
+    A place is a node of the same shape whose memory is written.
+    """
+    if math.prod(shape) == 0:
+        return
+    index = tuple(Affine() if n == 1 else Affine.counter(i) for i, n in enumerate(shape))
+    found: dict[tuple[Node, Affine], None] = {}
+    for value, place in targets:
+        accesses(value, index, _without(kernel.stored, value, place), found)
+        found[place, offset(shape, index)] = None
+    joined, sizes = _join_axes(shape, [place for _, place in found])
+    vector = len(sizes) - 1 if sizes else None
+    dtypes = [place.dtype for _, place in targets]
+    lanes = 1
+    if vector is not None:
+        lanes = lanes_for(dtypes, sizes[vector], kernel.target.register_bytes)
+    nest = _Joined(kernel, sizes, vector, lanes, joined)
+    nest.split = kernel.shared
+    outer = range(len(sizes) - 1)
+    with nest.over(outer):
+        if vector is None:
+            _write(nest, kernel, targets, index, shape)
+        else:
+            for _ in nest.vectors():
+                _write(nest, kernel, targets, index, shape)
+
+
+def _without(stored: set[Node], value: Node, place: Node) -> set[Node]:
+    """Let a value be computed into its own memory, and copied into any other."""
+    return stored - {value} if value is place else stored
+
+
+def _write(nest: Nest, kernel: Kernel, targets: Sequence[tuple[Node, Node]],
+           index: Index, shape: tuple[int, ...]) -> None:  # fmt: skip
+    values = []
+    for value, place in targets:
+        stored, nest.stored = nest.stored, _without(nest.stored, value, place)
+        found = nest.value(value, index)
+        nest.stored = stored
+        nest.load_as(value, offset(shape, index), found)
+        values.append(found)
+    for (_, place), found in zip(targets, values):
+        nest.store(place, offset(shape, index), found)
+
+
+class _Joined(Nest):
+    """A nest whose loops run over several axes at once where they lie in a row."""
+
+    def __init__(self, kernel: Kernel, sizes: Sequence[int], vector: int | None,
+                 lanes: int, joined: dict[int, int]) -> None:  # fmt: skip
+        super().__init__(
+            kernel.f, sizes, kernel.pointer, kernel.stored, vector, lanes
+        )
+        self.joined = joined
+
+    def load(self, node: Node, place: Affine) -> Value:
+        """Read an element; the place counts original axes."""
+        return super().load(node, self.merge(place))
+
+    def store(self, node: Node, place: Affine, value: Value) -> None:
+        """Write an element; the place counts original axes."""
+        super().store(node, self.merge(place), value)
+
+    def load_as(self, node: Node, place: Affine, value: Value) -> None:
+        """Say that what lies at a place is known in registers."""
+        self.known[-1]["load", node, self.merge(place)] = value
+
+    def merge(self, place: Affine) -> Affine:
+        """Return a place in terms of the loops."""
+        terms = {self.joined[a]: f for a, f in place.terms if a in self.joined}
+        return Affine(place.constant, tuple(sorted(terms.items())))
+
+
+def _join_axes(shape: Sequence[int], places: Sequence[Affine]
+               ) -> tuple[dict[int, int], list[int]]:  # fmt: skip
+    """Join neighbouring axes that every place walks through in one stride.
+
+    Returns the loop of each axis that counts, and the sizes of the loops.
+    """
+    axes = [i for i, n in enumerate(shape) if n > 1]
+    groups: list[list[int]] = []
+    for axis in axes:
+        last = groups[-1][-1] if groups else None
+        if last is not None and all(
+            p.factor(last) == p.factor(axis) * shape[axis] for p in places
+        ):
+            groups[-1].append(axis)
+        else:
+            groups.append([axis])
+    joined = {group[-1]: loop for loop, group in enumerate(groups)}
+    return joined, [math.prod(shape[a] for a in group) for group in groups]
+
+
+# --- reductions ------------------------------------------------------------------
+
+
+def _reduce(kernel: Kernel, node: Node) -> None:
+    """Sum or take the largest over axes; the producer is computed on the way."""
+    source, axes = node.inputs[0], node.attrs["axes"]
+    kept = [i for i in range(source.ndim) if i not in axes]
+    if node.type.size == 0:
+        return
+    start = 0.0 if node.op.name == "sum" else lowest(node.dtype)
+    if source.type.size == 0:
+        fill(kernel, node, start)
+        return
+    last = max((i for i, n in enumerate(source.shape) if n > 1), default=None)
+    lanes = 1
+    if last is not None:
+        lanes = lanes_for([source.dtype], source.shape[last],
+                          kernel.target.register_bytes)  # fmt: skip
+    nest = kernel.nest(source.shape, last, lanes)
+    index = identity(source)
+    out = offset(node.shape, tuple(index[i] for i in kept))
+    reducer = _Reducer(nest, node, start)
+    nest.split = kernel.shared
+    if last is None or last in axes:
+        with nest.over([i for i in kept if i != last]):
+            reducer.along_vector(source, index, [i for i in axes if i != last], out)
+    else:
+        with nest.over([i for i in kept if i != last]):
+            for _ in nest.vectors():
+                reducer.across_vector(source, index, axes, out)
+
+
+def fill(kernel: Kernel, node: Node, value: float) -> None:
+    """Write one number everywhere."""
+    nest, kind = kernel.nest([node.type.size]), Kind(node.dtype)
+    with nest.over([0]):
+        place = Affine.counter(0) if node.type.size > 1 else Affine()
+        nest.store(node, place, Value(kind.constant(value), kind, 0))
+
+
+@dataclass
+class _Reducer:
+    """Folds values into an accumulator in a register."""
+
+    nest: Nest
+    node: Node
+    start: float
+
+    def _accumulator(self, kind: Kind) -> str:
+        entry = self.nest.f.blocks[0]
+        name = self.nest.f.let(f"alloca {kind}", entry)
+        self.nest.f.do(f"store {kind} {kind.constant(self.start)}, ptr {name}")
+        return name
+
+    def _fold(self, accumulator: str, value: Value) -> None:
+        f, kind = self.nest.f, value.kind
+        before = f.let(f"load {kind}, ptr {accumulator}")
+        after = self._combine(kind, before, value.name)
+        f.do(f"store {kind} {after}, ptr {accumulator}")
+
+    def _combine(self, kind: Kind, x: str, y: str) -> str:
+        f, floats = self.nest.f, kind.is_float
+        if self.node.op.name == "sum":
+            return f.let(f"{'fadd' if floats else 'add'} {kind} {x}, {y}")
+        name = "maximum" if floats else "smax" if kind.is_signed else "umax"
+        t = str(kind)
+        return f.call(f"llvm.{name}.{kind.suffix}", t, (t, x), (t, y))
+
+    def across_vector(self, source: Node, index: Index, axes: Sequence[int],
+                      out: Affine) -> None:  # fmt: skip
+        """Reduce other axes than that of the lanes."""
+        kind = Kind(source.dtype, self.nest.lanes)
+        accumulator = self._accumulator(kind)
+        with self.nest.over(axes):
+            value = self.nest.spread(self.nest.value(source, index))
+            self._fold(accumulator, value)
+        name = self.nest.f.let(f"load {kind}, ptr {accumulator}")
+        level = len(self.nest.levels) - 1
+        self.nest.store(self.node, out, Value(name, kind, level))
+
+    def along_vector(self, source: Node, index: Index, axes: Sequence[int],
+                     out: Affine) -> None:  # fmt: skip
+        """Reduce the axis of the lanes, and others."""
+        nest, f = self.nest, self.nest.f
+        kind = Kind(source.dtype, nest.lanes)
+        accumulator = self._accumulator(kind)
+        with nest.over(axes):
+            if nest.vector is None:
+                self._fold(accumulator, nest.value(source, index))
+            else:
+                for _ in nest.vectors():
+                    value = nest.spread(nest.value(source, index))
+                    self._fold(accumulator, self._masked(value))
+        name = f.let(f"load {kind}, ptr {accumulator}")
+        one = Kind(kind.dtype)
+        if kind.lanes > 1:
+            name = self._across_lanes(kind, one, name)
+        self.nest.store(self.node, out, Value(name, one, len(nest.levels) - 1))
+
+    def _masked(self, value: Value) -> Value:
+        """Let lanes beyond the end change nothing."""
+        nest, kind = self.nest, value.kind
+        if not nest.mask:
+            return value
+        neutral = kind.constant(self.start)
+        name = nest.f.let(
+            f"select {kind.of('?')} {nest.mask}, {kind} {value.name}, {kind} {neutral}"
+        )
+        return Value(name, kind, value.level)
+
+    def _across_lanes(self, kind: Kind, one: Kind, name: str) -> str:
+        """Fold the lanes by halves: the same order on every machine."""
+        f, lanes = self.nest.f, kind.lanes
+        while lanes > 1:
+            half = lanes // 2
+            wide, small = Kind(kind.dtype, lanes), Kind(kind.dtype, half)
+            low = ", ".join(f"i32 {i}" for i in range(half))
+            high = ", ".join(f"i32 {half + i}" for i in range(half))
+            parts = []
+            for places in (low, high):
+                if half == 1:
+                    at = places.removeprefix("i32 ")
+                    parts.append(f.let(f"extractelement {wide} {name}, i32 {at}"))
+                else:
+                    parts.append(f.let(
+                        f"shufflevector {wide} {name}, {wide} poison, "
+                        f"<{half} x i32> <{places}>"))  # fmt: skip
+            name, lanes = self._combine(small, *parts), half
+        return name
+
+
+def _argmax(kernel: Kernel, node: Node) -> None:
+    """Keep the first of the largest; a NaN is larger than all."""
+    source, axis = node.inputs[0], node.attrs["axis"]
+    if node.type.size == 0:
+        return
+    nest, f = kernel.nest(source.shape), kernel.f
+    index, kind, whole = identity(source), Kind(source.dtype), Kind(np.dtype(np.int32))
+    kept = [i for i in range(source.ndim) if i != axis]
+    best, at = (f.let(f"alloca {each}") for each in (kind, whole))
+    with nest.over(kept):
+        f.do(f"store {kind} {kind.constant(lowest(source.dtype))}, ptr {best}")
+        f.do(f"store i32 0, ptr {at}")
+        with nest.over([axis]):
+            value = nest.value(source, index).name
+            old = f.let(f"load {kind}, ptr {best}")
+            place = f.let(f"load i32, ptr {at}")
+            counter = f.let(f"trunc i64 {nest.counters[axis]} to i32")
+            better = _is_better(f, kind, value, old)
+            new = f.let(f"select i1 {better}, {kind} {value}, {kind} {old}")
+            f.do(f"store {kind} {new}, ptr {best}")
+            place = f.let(f"select i1 {better}, i32 {counter}, i32 {place}")
+            f.do(f"store i32 {place}, ptr {at}")
+        name = f.let(f"load i32, ptr {at}")
+        out = offset(node.shape, tuple(index[i] for i in kept))
+        nest.store(node, out, Value(name, whole, len(nest.levels) - 1))
+
+
+def _is_better(f: Function, kind: Kind, value: str, old: str) -> str:
+    if not kind.is_float:
+        return f.let(f"icmp {'s' if kind.is_signed else 'u'}gt {kind} {value}, {old}")
+    larger = f.let(f"fcmp ugt {kind} {value}, {old}")  # unordered: one is NaN
+    ordered = f.let(f"fcmp ord {kind} {old}, {old}")
+    return f.let(f"and i1 {larger}, {ordered}")
+
+
+# --- indexing --------------------------------------------------------------------
+
+
+def _in_memory(kernel: Kernel, node: Node) -> tuple[Node, int, tuple[int, ...]]:
+    found = strided(node, kernel.stored)
+    assert found is not None, f"{node} is not in memory"
+    return found
+
+
+def _dynamic(kernel: Kernel, nest: Nest, base: Node, place: Affine,
+             row: str, stride: int) -> str:  # fmt: skip
+    """Return the address of an element whose row is known only at run time."""
+    f = kernel.f
+    moved = f.let(f"mul nsw i64 {row}, {stride}")
+    position = f.let(f"add nsw i64 {nest.position(place)}, {moved}")
+    memory = memory_type(Kind(base.dtype))
+    return f.let(
+        f"getelementptr {memory}, ptr {kernel.pointer(base)}, i64 {position}"
+    )
+
+
+def _row_number(kernel: Kernel, value: Value, size: int) -> str:
+    """Return an index as an integer; one that is outside is reported and becomes 0."""
+    f, row = kernel.f, value.name
+    if value.kind.scalar != "i64":
+        way = "sext" if value.kind.is_signed else "zext"
+        row = f.let(f"{way} {value.kind} {row} to i64")
+    outside = f.let(f"icmp uge i64 {row}, {size}")
+    flag = kernel.pointer(kernel.error)
+    place = f.let(f"getelementptr i64, ptr {flag}, i64 1")
+    before = f.let(f"load i64, ptr {flag}")
+    first = f.let(f"and i1 {outside}, {f.let(f'icmp eq i64 {before}, 0')}")
+    index = f.let(f"load i64, ptr {place}")
+    f.do(f"store i64 {f.let(f'select i1 {first}, i64 {row}, i64 {index}')}, ptr {place}")
+    after = f.let(f"or i64 {before}, {f.let(f'zext i1 {outside} to i64')}")
+    f.do(f"store i64 {after}, ptr {flag}")
+    return f.let(f"select i1 {outside}, i64 0, i64 {row}")
+
+
+def _gather(kernel: Kernel, node: Node) -> None:
+    """Copy rows by number. Bounds are checked before the program runs."""
+    x, indices = node.inputs
+    axis, count = node.attrs["axis"], indices.ndim
+    if node.type.size == 0:
+        return
+    base, start, strides = _in_memory(kernel, x)
+    index = identity(node)
+    at = index[axis : axis + count]
+    place = Affine(start)
+    for i, stride in enumerate(strides[:axis]):
+        place = place + index[i].times(stride)
+    for i, stride in enumerate(strides[axis + 1 :]):
+        place = place + index[axis + count + i].times(stride)
+    vector, lanes = _row_vector(kernel, node, axis + count, strides[axis + 1 :])
+    nest = kernel.nest(node.shape, vector, lanes)
+    nest.split = kernel.shared
+    out = offset(node.shape, index)
+    with nest.over(range(axis + count)):
+        plain, nest.lanes, nest.vector = (nest.lanes, nest.vector), 1, None
+        row = _row_number(kernel, nest.value(indices, at), x.shape[axis])
+        nest.lanes, nest.vector = plain
+        rest = [i for i in range(axis + count, node.ndim) if i != vector]
+        with nest.over(rest):
+            for _ in nest.vectors() if vector is not None else [None]:
+                address = _dynamic(kernel, nest, base, place, row, strides[axis])
+                _copy_from(nest, node, address, out)
+
+
+def _row_vector(kernel: Kernel, node: Node, first: int, strides: Sequence[int]
+                ) -> tuple[int | None, int]:  # fmt: skip
+    last = node.ndim - 1
+    if last < first or strides[-1] != 1 or node.shape[-1] == 1:
+        return None, 1
+    lanes = lanes_for([node.dtype], node.shape[-1], kernel.target.register_bytes)
+    return (last, lanes) if lanes > 1 else (None, 1)
+
+
+def _copy_from(nest: Nest, node: Node, address: str, out: Affine) -> None:
+    kind = Kind(node.dtype, nest.lanes)
+    memory, size = memory_type(kind), node.dtype.itemsize
+    if nest.mask:
+        name = nest.f.call(
+            f"llvm.masked.load.{_suffix(kind)}.p0", memory, ("ptr", address),
+            ("i32", str(size)), (f"<{nest.lanes} x i1>", nest.mask),
+            (memory, "zeroinitializer"),
+        )  # fmt: skip
+    else:
+        name = nest.f.let(f"load {memory}, ptr {address}, align {size}")
+    if kind.dtype.kind == "b":
+        zero = "0" if kind.lanes == 1 else "zeroinitializer"
+        name = nest.f.let(f"icmp ne {memory} {name}, {zero}")
+    nest.store(node, out, Value(name, kind, len(nest.levels) - 1))
+
+
+def _suffix(kind: Kind) -> str:
+    return f"v{kind.lanes}i8" if kind.dtype.kind == "b" else kind.suffix
+
+
+def _scatter_add(kernel: Kernel, node: Node) -> None:
+    """Copy x, then add the updates in the order of the indices."""
+    x, indices, updates = node.inputs
+    axis, count, f = node.attrs["axis"], indices.ndim, kernel.f
+    map_kernel(kernel, node.shape, [(x, node)])
+    if updates.type.size == 0:
+        return
+    nest, index = kernel.nest(updates.shape), identity(updates)
+    strides = _row_major(node.shape)
+    place = Affine()
+    for i in range(axis):
+        place = place + index[i].times(strides[i])
+    for i in range(axis + 1, node.ndim):
+        place = place + index[count + i - 1].times(strides[i])
+    order = [*range(axis, axis + count), *range(axis),
+             *range(axis + count, updates.ndim)]  # fmt: skip
+    kind = Kind(node.dtype)
+    with nest.over(order):
+        at = index[axis : axis + count]
+        row = _row_number(kernel, nest.value(indices, at), x.shape[axis])
+        address = _dynamic(kernel, nest, node, place, row, strides[axis])
+        old = f.let(f"load {kind}, ptr {address}")
+        way = "fadd" if is_float(node.dtype) else "add"
+        new = f.let(f"{way} {kind} {old}, {nest.value(updates, index).name}")
+        f.do(f"store {kind} {new}, ptr {address}")
+
+
+def _row_major(shape: Sequence[int]) -> list[int]:
+    strides = [1] * len(shape)
+    for i in range(len(shape) - 2, -1, -1):
+        strides[i] = strides[i + 1] * shape[i + 1]
+    return strides
+
+
+# --- joining ---------------------------------------------------------------------
+
+
+def _copy_part(kernel: Kernel, part: Node, node: Node, start: Sequence[int],
+               step: Sequence[int]) -> None:  # fmt: skip
+    """Write a value into a part of a node's memory."""
+    if part.type.size == 0:
+        return
+    index = identity(part)
+    moved = tuple(i.times(k, s) for i, k, s in zip(index, step, start))
+    out = offset(node.shape, moved)
+    last = part.ndim - 1
+    vector, lanes = None, 1
+    if last >= 0 and part.shape[last] > 1 and step[last] == 1:
+        vector = last
+        lanes = lanes_for([part.dtype], part.shape[last], kernel.target.register_bytes)
+    nest = kernel.nest(part.shape, vector, lanes)
+    with nest.over([i for i in range(part.ndim) if i != vector]):
+        for _ in nest.vectors() if vector is not None else [None]:
+            nest.store(node, out, nest.value(part, index))
+
+
+def _concat(kernel: Kernel, node: Node) -> None:
+    axis, begin = node.attrs["axis"], 0
+    for part in node.inputs:
+        start = [begin if i == axis else 0 for i in range(node.ndim)]
+        _copy_part(kernel, part, node, start, [1] * node.ndim)
+        begin += part.shape[axis]
+
+
+def _pad(kernel: Kernel, node: Node) -> None:
+    x, value = node.inputs
+    if node.type.size == 0:
+        return
+    nest = kernel.nest([node.type.size])
+    with nest.over([0]):
+        place = Affine.counter(0) if node.type.size > 1 else Affine()
+        nest.store(node, place, nest.value(value, ()))
+    step = [gap + 1 for gap in node.attrs["interior"]]
+    _copy_part(kernel, x, node, node.attrs["low"], step)
+
+
+# --- randomness ------------------------------------------------------------------
+
+_MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
+_WEYL = 0x9E3779B9, 0xBB67AE85
+
+
+def _random_bits(kernel: Kernel, node: Node) -> None:
+    """Philox4x32-10, a block of four words an iteration."""
+    size, f = node.type.size, kernel.f
+    if size == 0:
+        return
+    key, counter = node.inputs
+    nest = kernel.nest([-(-size // 4)])
+    words = [nest.value(each, (Affine(i),)).name
+             for each in (key, counter) for i in range(2)]  # fmt: skip
+    blocks, rest = divmod(size, 4)
+    if blocks:
+        with f.loop(blocks) as block:
+            found = _philox(f, block, words)
+            _put(kernel, node, f.let(f"mul i64 {block}, 4"), found)
+    if rest:
+        found = _philox(f, str(blocks), words)
+        _put(kernel, node, str(blocks * 4), found[:rest])
+
+
+def _put(kernel: Kernel, node: Node, first: str, words: Sequence[str]) -> None:
+    f, base = kernel.f, kernel.pointer(node)
+    start = f.let(f"getelementptr i32, ptr {base}, i64 {first}")
+    for i, word in enumerate(words):
+        address = f.let(f"getelementptr i32, ptr {start}, i64 {i}")
+        f.do(f"store i32 {word}, ptr {address}")
+
+
+def _philox(f: Function, block: str, words: Sequence[str]) -> list[str]:
+    k0, k1, c2, c3 = words
+    c0 = f.let(f"trunc i64 {block} to i32")
+    c1 = f.let(f"trunc i64 {f.let(f'lshr i64 {block}, 32')} to i32")
+    for _ in range(10):
+        high0, low0 = _multiply(f, c0, _MULTIPLIERS[0])
+        high1, low1 = _multiply(f, c2, _MULTIPLIERS[1])
+        c0 = f.let(f"xor i32 {f.let(f'xor i32 {high1}, {c1}')}, {k0}")
+        c2 = f.let(f"xor i32 {f.let(f'xor i32 {high0}, {c3}')}, {k1}")
+        c1, c3 = low1, low0
+        k0 = f.let(f"add i32 {k0}, {_WEYL[0]}")
+        k1 = f.let(f"add i32 {k1}, {_WEYL[1]}")
+    return [c0, c1, c2, c3]
+
+
+def _multiply(f: Function, x: str, by: int) -> tuple[str, str]:
+    wide = f.let(f"mul i64 {f.let(f'zext i32 {x} to i64')}, {by}")
+    high = f.let(f"trunc i64 {f.let(f'lshr i64 {wide}, 32')} to i32")
+    return high, f.let(f"trunc i64 {wide} to i32")
+
+
+KERNELS: dict[str, Callable[[Kernel, Node], None]] = {
+    "sum": _reduce,
+    "max": _reduce,
+    "argmax": _argmax,
+    "gather": _gather,
+    "scatter_add": _scatter_add,
+    "concat": _concat,
+    "pad": _pad,
+    "random_bits": _random_bits,
+}
+"""The gates with loops of their own, but the products and the two that run a body."""

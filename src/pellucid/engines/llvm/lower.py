@@ -1,0 +1,628 @@
+"""From a graph to a module: what runs when, where values lie, and the main function.
+
+A block is a graph, or the body of a scan. Its plan is made first, from the inside out:
+the kernels in order and the memory of every value. Then the main function is written:
+calls of kernels, and a loop for each scan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pellucid.dtypes import is_float
+from pellucid.engines.llvm.conv import conv
+from pellucid.engines.llvm.emit import Function
+from pellucid.engines.llvm.kernels import KERNELS, Kernel, Target, fill, map_kernel
+from pellucid.engines.llvm.matmul import (
+    Operand,
+    can_share,
+    matmul,
+    needs_panels,
+    operand,
+    panel_bytes,
+    plain_product,
+    roles,
+)
+from pellucid.engines.llvm.meet import MEET, MEET_BYTES
+from pellucid.engines.llvm.nest import accesses
+from pellucid.ir.graph import Graph, Node, bind, input_node
+from pellucid.ir.ops import ELEMENTWISE
+from pellucid.ir.types import TensorType
+from pellucid.passes.fuse import VIEWS, Affine, identity, offset, stored_nodes
+
+__all__ = ["Lowered", "lower"]
+
+_ALIGN = 64
+@dataclass(frozen=True)
+class Lowered:
+    """A program as LLVM assembly: `main(inputs and outputs, arena)`."""
+
+    text: str
+    arena_bytes: int
+    kernels: int
+    checked: tuple[Node, ...]
+    """The gates with bounds: the arena starts with a cell for each, 0 when all is well."""
+    timed: tuple[str, ...] = ()
+    """The calls whose cycles are counted, in cells behind those of the bounds."""
+    threads: bool = False
+    """Whether several threads may enter `main` together."""
+
+
+@dataclass
+class Step:
+    """Some values that one kernel, or one scan, computes."""
+
+    kind: str
+    targets: list[tuple[Node, Node]]
+    """Pairs of a value and the node whose memory it is written to."""
+    inner: Block | None = None
+    scratch: int = 0
+    scratch_at: int = 0
+
+    @property
+    def node(self) -> Node:
+        """The only value."""
+        return self.targets[0][0]
+
+
+@dataclass
+class Block:
+    """The plan of a graph: its steps, and where each value lies in its region."""
+
+    graph: Graph
+    stored: set[Node]
+    steps: list[Step] = field(default_factory=list)
+    places: dict[Node, int] = field(default_factory=dict)
+    """Offsets in the region, of values that have no memory from outside."""
+    given: dict[Node, int] = field(default_factory=dict)
+    """Values that are written straight into an output, and its number."""
+    copies: list[tuple[Node, int]] = field(default_factory=list)
+    """Values that are copied into outputs at the end, and the output's number."""
+    aside: dict[int, int] = field(default_factory=dict)
+    """Offsets where copies wait that read what another copy overwrites."""
+    size: int = 0
+
+
+def _round(size: int) -> int:
+    return -(-size // _ALIGN) * _ALIGN
+
+
+# --- planning a block ------------------------------------------------------------
+
+
+def plan(graph: Graph, target: Target, carries: int = 0, inputs: int = 0) -> Block:
+    """Plan a graph. The first `carries` outputs go to the inputs from `inputs` on."""
+    stored = stored_nodes(graph)
+    block = Block(graph, stored)
+    carried = dict(zip(graph.outputs[:carries], graph.inputs[inputs:]))
+    late = _late(graph, stored, set(carried))
+    order = [node for node in graph.nodes if node in stored and node.op.name != "get"]
+    for node in [*(n for n in order if n not in late),
+                 *(n for n in order if n in late)]:  # fmt: skip
+        _add_step(block, node, target)
+    _give_outputs(block, carries, inputs)
+    _lay_out(block, target, carries)
+    return block
+
+
+def _reads_of(block_stored: set[Node], node: Node) -> dict[tuple[Node, Affine], None]:
+    """Return what computing a stored value reads."""
+    found: dict[tuple[Node, Affine], None] = {}
+    if node.op.name == "get":
+        return found
+    if node.op.name in ELEMENTWISE or node.op.name in VIEWS:
+        accesses(node, identity(node), block_stored - {node}, found)
+        return found
+    for each in node.inputs:
+        accesses(each, identity(each), block_stored, found)
+    return found
+
+
+def _late(graph: Graph, stored: set[Node], carried: set[Node]) -> set[Node]:
+    """Return the new carried values that nothing else reads: they are computed last,
+    so that they may overwrite the old ones."""
+    late = {each for each in carried
+            if each in stored and (each.op.name in ELEMENTWISE)}  # fmt: skip
+    while True:
+        read = {source for node in graph.nodes if node in stored and node not in late
+                for source, _ in _reads_of(stored, node)}  # fmt: skip
+        kept = late - read
+        if kept == late:
+            return late
+        late = kept
+
+
+def _add_step(block: Block, node: Node, target: Target) -> None:
+    name = node.op.name
+    if name == "scan":
+        attrs = node.attrs
+        inner = plan(attrs["body"], target, attrs["carries"], attrs["consts"])
+        block.steps.append(Step("scan", [(node, node)], inner))
+    elif name in ELEMENTWISE or name in VIEWS:
+        _add_map(block, node)
+    else:
+        block.steps.append(Step(name, [(node, node)]))
+
+
+def _add_map(block: Block, node: Node) -> None:
+    """Join the last nest of the same shape that comes late enough, or start one."""
+    made = {value: i for i, step in enumerate(block.steps)
+            for value, _ in step.targets}  # fmt: skip
+    reads = _reads_of(block.stored, node)
+    own = offset(node.shape, identity(node))
+    earliest = -1
+    for source, place in reads:
+        at = made.get(source.inputs[0] if source.op.name == "get" else source, -1)
+        same_element = source.shape == node.shape and place == own
+        earliest = max(earliest, at - 1 if same_element and _is_map(block, at) else at)
+    for i in range(len(block.steps) - 1, earliest, -1):
+        step = block.steps[i]
+        if step.kind == "map" and step.node.shape == node.shape:
+            step.targets.append((node, node))
+            return
+    block.steps.append(Step("map", [(node, node)]))
+
+
+def _is_map(block: Block, at: int) -> bool:
+    return at >= 0 and block.steps[at].kind == "map"
+
+
+# --- memory ----------------------------------------------------------------------
+
+
+def _give_outputs(block: Block, carries: int, inputs: int) -> None:
+    """Let values be written where they are wanted, where nothing is in the way."""
+    graph = block.graph
+    for number, node in enumerate(graph.outputs):
+        if number < carries and node is graph.inputs[inputs + number]:
+            continue  # carried on unchanged
+        own = node in block.stored and node not in block.given
+        if own and (
+            number >= carries
+            or _may_overwrite(block, node, graph.inputs[inputs + number])
+        ):
+            block.given[node] = number
+        else:
+            block.copies.append((node, number))
+    # What is carried on is overwritten last.
+    block.copies.sort(key=lambda copy: copy[1] < carries)
+
+
+def _may_overwrite(block: Block, new: Node, old: Node) -> bool:
+    """Return whether every reader of the old carried value has read it by then."""
+    if new.op.name == "get":
+        return False
+    at = next(i for i, step in enumerate(block.steps)
+              if any(value is new for value, _ in step.targets))  # fmt: skip
+    own = offset(new.shape, identity(new))
+    for i, step in enumerate(block.steps):
+        for value, _ in step.targets:
+            places = [p for source, p in _reads_of(block.stored, value)
+                      if source is old]  # fmt: skip
+            in_place = i == at and step.kind == "map" and set(places) <= {own}
+            if places and not (i < at or in_place):
+                return False
+    # Copies at the block's end read whatever they read then.
+    return all(old is not each for each in block.graph.outputs)
+
+
+def _lay_out(block: Block, target: Target, carries: int) -> None:
+    """Give every other value a place; a place is free again after the last reader."""
+    last: dict[Node, int] = {}
+    for i, step in enumerate(block.steps):
+        for value, _ in step.targets:
+            for source, _ in _reads_of(block.stored, value):
+                last[source] = i
+    end = len(block.steps)
+    for node, _ in block.copies:
+        found: dict[tuple[Node, Affine], None] = {}
+        accesses(node, identity(node), block.stored, found)
+        last |= {source: end for source, _ in found}
+    free = _Free()
+    carried = set(block.graph.inputs)
+    for node, number in block.copies:
+        found = {}
+        accesses(node, identity(node), block.stored, found)
+        if number < carries and any(source in carried for source, _ in found):
+            block.aside[number] = free.take(_round(node.type.nbytes))
+    ending: dict[int, list[tuple[int, int]]] = {}
+    for i, step in enumerate(block.steps):
+        for node in _places_of(step):
+            if node not in block.given:
+                size = _round(node.type.nbytes)
+                block.places[node] = free.take(size)
+                ending.setdefault(max(i, last.get(node, i)), []).append(
+                    (block.places[node], size))  # fmt: skip
+        step.scratch = _scratch(step, block, target)
+        if step.scratch:
+            step.scratch_at = free.take(_round(step.scratch))
+            free.give(step.scratch_at, _round(step.scratch))
+        for place, size in ending.pop(i, []):
+            free.give(place, size)
+    block.size = free.end
+
+
+def _places_of(step: Step) -> list[Node]:
+    if step.kind == "scan":
+        node = step.node
+        return [bind("get", node, index=i) for i in range(len(node.type))]
+    return [value for value, _ in step.targets]
+
+
+def _scratch(step: Step, block: Block, target: Target) -> int:
+    if step.inner is not None:
+        return step.inner.size
+    if step.kind != "dot" or any(each.type.size == 0 for each in step.node.inputs):
+        return 0
+    node = step.node
+    size = 0
+    for each, axes in zip(node.inputs, roles(node)):
+        if operand(each, block.stored, *axes) is None:
+            size += _round(each.type.nbytes)
+    if is_float(node.dtype):
+        size += panel_bytes(node, target)
+    return size
+
+
+class _Free:
+    """Places of a region that are free again, joined where they touch."""
+
+    def __init__(self) -> None:
+        self.end = 0
+        self._gaps: dict[int, int] = {}
+
+    def take(self, size: int) -> int:
+        """Return the start of a free place."""
+        fits = [(length, start) for start, length in self._gaps.items()
+                if length >= size]  # fmt: skip
+        if not fits:
+            self.end += size
+            return self.end - size
+        length, start = min(fits)
+        del self._gaps[start]
+        if length > size:
+            self._gaps[start + size] = length - size
+        return start
+
+    def give(self, start: int, size: int) -> None:
+        """Free a place."""
+        if not size:
+            return
+        after = self._gaps.pop(start + size, 0)
+        for other, length in self._gaps.items():
+            if other + length == start:
+                self._gaps[other] = length + size + after
+                return
+        self._gaps[start] = size + after
+
+
+# --- writing the module ----------------------------------------------------------
+
+
+class _Module:
+    """The text so far: kernels by their text, constants by their bits."""
+
+    def __init__(
+        self, target: Target, threads: bool, barrier: int, cycles: int | None
+    ) -> None:
+        self.target = target
+        self.threads = threads
+        self.barrier = barrier
+        """Where in the arena threads meet."""
+        self._alone = ""
+        """The label behind the code that only the first thread runs, inside of it."""
+        self._dirty = False
+        """Whether anything was computed since the threads last met."""
+        self.cycles = cycles
+        """Where in the arena cycles are counted, if they are."""
+        self.timed: list[str] = []
+        self.kernels: dict[str, str] = {}
+        self.constants: dict[Node, str] = {}
+        self.declared: set[str] = set()
+        self.checked: list[Node] = []
+        self.main = Function()
+        self._places: dict[tuple[str, int], str] = {}
+
+    def at(self, base: str, place: int) -> str:
+        """Return a pointer into a region, computed once at the start."""
+        if (base, place) not in self._places:
+            entry = self.main.blocks[0]
+            name = self.main.let(f"getelementptr i8, ptr {base}, i64 {place}", entry)
+            self._places[base, place] = name
+        return self._places[base, place]
+
+    def constant(self, node: Node) -> str:
+        """Return a pointer to a constant's bytes."""
+        return self.constants.setdefault(node, f"@c{len(self.constants)}")
+
+    def call(self, kernel: Kernel, pointers: dict[Node, str], label: str) -> None:
+        """Call a kernel; write it if its text is new."""
+        text = kernel.text("K")
+        name = self.kernels.setdefault(text, f"k{len(self.kernels)}")
+        self.declared |= kernel.f.declared
+        passed = ", ".join(
+            "ptr " + (self.constant(each) if each.op.name == "const" else pointers[each])
+            for each in kernel.buffers
+        )
+        self._gather_for(kernel.shared)
+        if kernel.shared:
+            passed += ", i64 %thread, i64 %threads"
+        start = self._clock()
+        self.main.do(f"call void @{name}({passed})")
+        self._dirty = True
+        self._count(start, f"{name} {label}")
+
+    def _gather_for(self, shared: bool) -> None:
+        """Bring all threads, or the first one alone, to the next call."""
+        if not self.threads or (self._alone and not shared):
+            return
+        self.meet()
+        if not shared:
+            first = self.main.let("icmp eq i64 %thread, 0")
+            before, body = self.main.block, self.main.new_block("alone")
+            after = self.main.new_block("together")
+            before.end = f"br i1 {first}, label %{body.label}, label %{after.label}"
+            self.main.block, self._alone = body, after.label
+
+    def meet(self) -> None:
+        """Let every thread wait for the others, if they have anything to wait for."""
+        if not self.threads or not self._dirty:
+            return
+        if self._alone:
+            self.main.block.end = f"br label %{self._alone}"
+            self.main.block = next(
+                each for each in self.main.blocks if each.label == self._alone
+            )
+            self._alone = ""
+        place = self.at("%arena", self.barrier)
+        self.main.do(f"call void @meet(ptr {place}, i64 %threads)")
+        self._dirty = False
+
+    def _clock(self) -> str:
+        if self.cycles is None:
+            return ""
+        return self.main.call("llvm.readcyclecounter", "i64")
+
+    def _count(self, start: str, label: str) -> None:
+        if self.cycles is None:
+            return
+        cell = self.at("%arena", self.cycles + 8 * len(self.timed))
+        self.timed.append(label)
+        spent = self.main.let(f"sub i64 {self._clock()}, {start}")
+        before = self.main.let(f"load i64, ptr {cell}")
+        after = self.main.let(f"add i64 {before}, {spent}")
+        self.main.do(f"store i64 {after}, ptr {cell}")
+
+    def text(self) -> str:
+        """Return the module."""
+        parts = [
+            f"{name} = internal constant [{node.type.nbytes} x i8] "
+            f'c"{_escaped(node)}", align {_ALIGN}'
+            for node, name in self.constants.items()
+        ]
+        parts += sorted(self.declared)
+        parts += [text.replace("@K(", f"@{name}(") for text, name in
+                  self.kernels.items()]  # fmt: skip
+        parts.append(
+            "define void @main(ptr %io, ptr %arena, i64 %thread, i64 %threads) {\n"
+            f"{self.main.text()}\n}}"
+        )
+        if self.threads:
+            parts.append(MEET)
+        return "\n".join(parts)
+
+
+def _escaped(node: Node) -> str:
+    return "".join(f"\\{byte:02X}" for byte in node.attrs["value"].array.tobytes())
+
+
+_CELL = TensorType((2,), np.dtype(np.int64))
+"""The type of a cell that reports a broken bound: whether, and by which index."""
+
+
+def _bounds(block: Block) -> int:
+    """Count the gates with bounds."""
+    inner = sum(_bounds(step.inner) for step in block.steps if step.inner is not None)
+    return inner + sum(step.kind in ("gather", "scatter_add") for step in block.steps)
+
+
+_SHARED_ELEMENTS = 1 << 13
+"""Elements below which threads cost more than they bring."""
+
+
+def _is_shared(step: Step, target: Target) -> bool:
+    """Return whether threads share a step's work."""
+    node = step.node
+    if step.kind == "dot":
+        return is_float(node.dtype) and can_share(node, target)
+    if step.kind in ("sum", "max"):
+        kept = node.type.size > 1
+        return kept and node.inputs[0].type.size >= 4 * _SHARED_ELEMENTS
+    return step.kind in ("map", "gather") and node.type.size >= _SHARED_ELEMENTS
+
+
+def _work_to_share(block: Block, target: Target) -> int:
+    """Count the steps that threads share."""
+    inner = sum(_work_to_share(step.inner, target) for step in block.steps
+                if step.inner is not None)  # fmt: skip
+    return inner + sum(_is_shared(step, target) for step in block.steps)
+
+
+def _calls(block: Block) -> int:
+    """Return no less than the number of calls: operands and copies count too."""
+    inner = sum(_calls(step.inner) for step in block.steps if step.inner is not None)
+    starts = sum(step.node.op.name == "scan" and len(step.node.inputs)
+                 for step in block.steps)  # fmt: skip
+    return inner + starts + 3 * len(block.steps) + 2 * len(block.copies)
+
+
+def lower(graph: Graph, target: Target, timed: bool = False) -> Lowered:
+    """Write a graph as a module; a `timed` one counts the cycles of every call."""
+    block = plan(graph, target)
+    barrier = _round(_CELL.nbytes * _bounds(block))
+    cycles = barrier + MEET_BYTES
+    prefix = cycles + (_round(8 * _calls(block)) if timed else 0)
+    threads = _work_to_share(block, target) > 0
+    module = _Module(target, threads, barrier, cycles if timed else None)
+    main = module.main
+    pointers: dict[Node, str] = {}
+    slots = [*graph.inputs, *graph.outputs]
+    names = []
+    for i in range(len(slots)):
+        slot = main.let(f"getelementptr ptr, ptr %io, i64 {i}")
+        names.append(main.let(f"load ptr, ptr {slot}"))
+    pointers |= dict(zip(graph.inputs, names))
+    _write_block(module, block, pointers, names[len(graph.inputs) :], prefix)
+    module.meet()
+    return Lowered(module.text(), prefix + block.size, len(module.kernels),
+                   tuple(module.checked), tuple(module.timed), threads)  # fmt: skip
+
+
+def _write_block(module: _Module, block: Block, pointers: dict[Node, str],
+                 outputs: Sequence[str], base: int) -> None:  # fmt: skip
+    pointers |= {node: outputs[i] for node, i in block.given.items()}
+    pointers |= {node: module.at("%arena", base + at) for node, at in
+                 block.places.items()}  # fmt: skip
+    for step in block.steps:
+        _write_step(module, block, step, pointers, base)
+    waiting = [(node, number) for node, number in block.copies if number in block.aside]
+    moved: dict[int, Node] = {}
+    for node, number in waiting:
+        moved[number] = _stand_in(
+            pointers, node, module.at("%arena", base + block.aside[number])
+        )
+        _copy_all(module, block, [(node, moved[number])], pointers)
+    pairs = [(moved.get(number, node), _stand_in(pointers, node, outputs[number]))
+             for node, number in block.copies]  # fmt: skip
+    _copy_all(module, block, pairs, pointers)
+
+
+def _stand_in(pointers: dict[Node, str], node: Node, pointer: str) -> Node:
+    """Return a node that stands for memory of a node's type."""
+    place = input_node(node.type, "place")
+    pointers[place] = pointer
+    return place
+
+
+def _copy_all(module: _Module, block: Block, pairs: Sequence[tuple[Node, Node]],
+              pointers: dict[Node, str]) -> None:  # fmt: skip
+    for node, place in pairs:
+        kernel = _kernel(module, block)
+        map_kernel(kernel, node.shape, [(node, place)])
+        module.call(kernel, pointers, f"copy {node.type}")
+
+
+def _label(step: Step) -> str:
+    names = "+".join(value.op.name for value, _ in step.targets)
+    return f"{names} {step.node.type} {step.node.birth}"
+
+
+def _kernel(module: _Module, block: Block) -> Kernel:
+    return Kernel(module.target, block.stored, input_node(_CELL, "error"))
+
+
+def _write_step(module: _Module, block: Block, step: Step, pointers: dict[Node, str],
+                base: int) -> None:  # fmt: skip
+    if step.inner is not None:
+        _write_scan(module, block, step, pointers, base)
+        return
+    scratch = base + step.scratch_at
+    kernel = _kernel(module, block)
+    kernel.shared = module.threads and _is_shared(step, module.target)
+    if step.kind == "map":
+        map_kernel(kernel, step.node.shape, step.targets)
+    elif step.kind == "dot":
+        _write_dot(module, block, kernel, step, pointers, scratch)
+    elif step.kind == "conv":
+        conv(kernel, step.node)
+    else:
+        if step.kind in ("gather", "scatter_add"):
+            place = _CELL.nbytes * len(module.checked)
+            pointers[kernel.error] = module.at("%arena", place)
+            module.checked.append(step.node)
+        KERNELS[step.kind](kernel, step.node)
+    module.call(kernel, pointers, _label(step))
+
+
+def _write_dot(module: _Module, block: Block, kernel: Kernel, step: Step,
+               pointers: dict[Node, str], scratch: int) -> None:  # fmt: skip
+    node = step.node
+    if node.type.size == 0:
+        return
+    if any(each.type.size == 0 for each in node.inputs):
+        fill(kernel, node, 0)
+        return
+    found: list[Operand] = []
+    for each, axes in zip(node.inputs, roles(node)):
+        brought = operand(each, block.stored, *axes)
+        if brought is None:
+            brought = _bring(module, block, each, axes, pointers, scratch)
+            scratch += _round(each.type.nbytes)
+        found.append(brought)
+    if not is_float(node.dtype):
+        plain_product(kernel, node, *found)
+        return
+    panels = ""
+    if needs_panels(node, found[1]):
+        panel = input_node(node.type, "panels")
+        pointers[panel] = module.at("%arena", scratch)
+        panels = kernel.pointer(panel)
+    matmul(kernel, node, *found, panels)
+
+
+def _bring(module: _Module, block: Block, node: Node, axes: Sequence[Sequence[int]],
+           pointers: dict[Node, str], scratch: int) -> Operand:  # fmt: skip
+    """Copy an operand in the order [batch, row, column]."""
+    order = tuple(axis for group in axes for axis in group)
+    turned = bind("transpose", node, axes=order)
+    place = input_node(turned.type, "operand")
+    pointers[place] = module.at("%arena", scratch)
+    kernel = _kernel(module, block)
+    map_kernel(kernel, turned.shape, [(turned, place)])
+    module.call(kernel, pointers, f"bring {turned.type}")
+    sizes = [int(np.prod([node.shape[a] for a in group])) for group in axes]
+    return Operand(place, 0, sizes[1] * sizes[2], sizes[2], 1)
+
+
+def _write_scan(module: _Module, block: Block, step: Step, pointers: dict[Node, str],
+                base: int) -> None:  # fmt: skip
+    node, inner, main = step.node, step.inner, module.main
+    assert inner is not None
+    attrs = node.attrs
+    consts, carries, length = attrs["consts"], attrs["carries"], attrs["length"]
+    results = _places_of(step)
+    starts = node.inputs[consts : consts + carries]
+    _copy_all(module, block, list(zip(starts, results)), pointers)
+    if not length:
+        return
+    body = attrs["body"]
+    module.meet()
+    with main.loop(length) as counter:
+        t = counter
+        if attrs["reverse"]:
+            t = main.let(f"sub i64 {length - 1}, {counter}")
+        inside: dict[Node, str] = {}
+        for i, (each, outer) in enumerate(zip(body.inputs, node.inputs)):
+            if i < consts:
+                inside[each] = _pointer(module, pointers, outer)
+            elif i < consts + carries:
+                inside[each] = pointers[results[i - consts]]
+            else:
+                inside[each] = _slice(module, _pointer(module, pointers, outer), t, each)
+        outputs = [pointers[each] for each in results[:carries]]
+        outputs += [_slice(module, pointers[stack], t, each) for stack, each in
+                    zip(results[carries:], body.outputs[carries:])]  # fmt: skip
+        _write_block(module, inner, inside, outputs, base + step.scratch_at)
+        module.meet()
+
+
+def _pointer(module: _Module, pointers: dict[Node, str], node: Node) -> str:
+    return module.constant(node) if node.op.name == "const" else pointers[node]
+
+
+def _slice(module: _Module, pointer: str, t: str, one: Node) -> str:
+    moved = module.main.let(f"mul nsw i64 {t}, {one.type.nbytes}")
+    return module.main.let(f"getelementptr i8, ptr {pointer}, i64 {moved}")

@@ -1,0 +1,86 @@
+"""The processor and LLVM itself: what the machine has, and text made executable."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+from functools import cache
+from typing import Any
+
+import llvmlite.binding as llvm
+
+from pellucid.engines.llvm.kernels import Target
+from pellucid.errors import EngineError
+
+__all__ = ["Native", "compile_text", "target"]
+
+
+def _new_machine() -> Any:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    features = llvm.get_host_cpu_features().flatten()
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=features, opt=2, reloc="pic", jit=True
+    )
+
+
+@cache
+def _machine() -> Any:
+    return _new_machine()
+
+
+@cache
+def target() -> Target:
+    """Return what this processor has: asked at run time, nothing is assumed."""
+    features = llvm.get_host_cpu_features()
+    triple = llvm.get_default_triple()
+    if features.get("avx512f"):
+        return Target(64, 32)
+    if features.get("avx"):
+        return Target(32, 16)
+    if triple.startswith(("aarch64", "arm64")):
+        return Target(16, 32)
+    return Target(16, 16)
+
+
+@cache
+def _linker() -> Any:
+    return llvm.create_lljit_compiler(_new_machine())
+
+
+_numbers = itertools.count()
+
+
+class Native:
+    """Linked machine code: its `main`, callable while this object lives."""
+
+    def __init__(self, code: bytes) -> None:
+        library = llvm.JITLibraryBuilder().add_object_img(code).export_symbol("main")
+        library = library.add_current_process()
+        self._library = library.link(_linker(), f"pellucid{next(_numbers)}")
+        address = self._library["main"]
+        size = ctypes.c_int64
+        self.main = ctypes.CFUNCTYPE(
+            None, ctypes.c_void_p, ctypes.c_void_p, size, size
+        )(address)
+
+
+def compile_text(text: str) -> bytes:
+    """Compile LLVM assembly to machine code for this processor."""
+    machine = _machine()
+    try:
+        module = llvm.parse_assembly(text)
+        module.verify()
+    except RuntimeError as error:
+        raise EngineError(
+            f"the llvm engine wrote assembly that LLVM refuses: {error}"
+        ) from None
+    module.triple = llvm.get_default_triple()
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = False
+    options.slp_vectorization = False
+    options.loop_unrolling = False
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    code: bytes = machine.emit_object(module)
+    return code
