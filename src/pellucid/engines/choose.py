@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 from pellucid.config import current
@@ -11,8 +12,15 @@ from pellucid.errors import ArgumentError, did_you_mean, message
 
 __all__ = ["ENGINES", "engine_named"]
 
-ENGINES: dict[str, type[Engine]] = {"numpy": NumpyEngine}
-"""The engines by name."""
+
+def _llvm() -> Engine:
+    from pellucid.engines.llvm.engine import LlvmEngine
+
+    return LlvmEngine()
+
+
+ENGINES: dict[str, Callable[[], Engine]] = {"numpy": NumpyEngine, "llvm": _llvm}
+"""How each engine is made, by its name; none is loaded before it is asked for."""
 
 
 def engine_named(name: str | None = None) -> Engine:

@@ -76,11 +76,22 @@ def compile_text(text: str) -> bytes:
             f"the llvm engine wrote assembly that LLVM refuses: {error}"
         ) from None
     module.triple = llvm.get_default_triple()
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    options.loop_vectorization = False
-    options.slp_vectorization = False
-    options.loop_unrolling = False
-    builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
+    _clean(module, machine)
     code: bytes = machine.emit_object(module)
     return code
+
+
+def _clean(module: Any, machine: Any) -> None:
+    """Bring memory cells into registers and join small instructions.
+
+    The loops are already as they should be: nothing else of LLVM's pipeline pays for
+    its time.
+    """
+    options = llvm.create_pipeline_tuning_options(speed_level=1)
+    builder = llvm.create_pass_builder(machine, options)
+    passes = llvm.create_new_function_pass_manager()
+    passes.add_sroa_pass()
+    passes.add_instruction_combine_pass()
+    for function in module.functions:
+        if not function.is_declaration:
+            passes.run(function, builder)
