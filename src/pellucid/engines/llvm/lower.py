@@ -84,6 +84,13 @@ class Block:
     aside: dict[int, int] = field(default_factory=dict)
     """Offsets where copies wait that read what another copy overwrites."""
     size: int = 0
+    _reads: dict[Node, dict[tuple[Node, Affine], None]] = field(default_factory=dict)
+
+    def reads(self, node: Node) -> dict[tuple[Node, Affine], None]:
+        """Return what computing a stored value reads, and where."""
+        if node not in self._reads:
+            self._reads[node] = _reads_of(self.stored, node)
+        return self._reads[node]
 
 
 def _round(size: int) -> int:
@@ -98,7 +105,7 @@ def plan(graph: Graph, target: Target, carries: int = 0, inputs: int = 0) -> Blo
     stored = stored_nodes(graph)
     block = Block(graph, stored)
     carried = dict(zip(graph.outputs[:carries], graph.inputs[inputs:]))
-    late = _late(graph, stored, set(carried))
+    late = _late(block, set(carried))
     order = [node for node in graph.nodes if node in stored and node.op.name != "get"]
     for node in [*(n for n in order if n not in late),
                  *(n for n in order if n in late)]:  # fmt: skip
@@ -121,14 +128,16 @@ def _reads_of(block_stored: set[Node], node: Node) -> dict[tuple[Node, Affine], 
     return found
 
 
-def _late(graph: Graph, stored: set[Node], carried: set[Node]) -> set[Node]:
+def _late(block: Block, carried: set[Node]) -> set[Node]:
     """Return the new carried values that nothing else reads: they are computed last,
     so that they may overwrite the old ones."""
+    stored = block.stored
     late = {each for each in carried
-            if each in stored and (each.op.name in ELEMENTWISE)}  # fmt: skip
+            if each in stored and each.op.name in ELEMENTWISE}  # fmt: skip
     while True:
-        read = {source for node in graph.nodes if node in stored and node not in late
-                for source, _ in _reads_of(stored, node)}  # fmt: skip
+        read = {source for node in block.graph.nodes
+                if node in stored and node not in late
+                for source, _ in block.reads(node)}  # fmt: skip
         kept = late - read
         if kept == late:
             return late
@@ -151,7 +160,7 @@ def _add_map(block: Block, node: Node) -> None:
     """Join the last nest of the same shape that comes late enough, or start one."""
     made = {value: i for i, step in enumerate(block.steps)
             for value, _ in step.targets}  # fmt: skip
-    reads = _reads_of(block.stored, node)
+    reads = block.reads(node)
     own = offset(node.shape, identity(node))
     earliest = -1
     for source, place in reads:
@@ -200,7 +209,7 @@ def _may_overwrite(block: Block, new: Node, old: Node) -> bool:
     own = offset(new.shape, identity(new))
     for i, step in enumerate(block.steps):
         for value, _ in step.targets:
-            places = [p for source, p in _reads_of(block.stored, value)
+            places = [p for source, p in block.reads(value)
                       if source is old]  # fmt: skip
             in_place = i == at and step.kind == "map" and set(places) <= {own}
             if places and not (i < at or in_place):
@@ -214,7 +223,7 @@ def _lay_out(block: Block, target: Target, carries: int) -> None:
     last: dict[Node, int] = {}
     for i, step in enumerate(block.steps):
         for value, _ in step.targets:
-            for source, _ in _reads_of(block.stored, value):
+            for source, _ in block.reads(value):
                 last[source] = i
     end = len(block.steps)
     for node, _ in block.copies:
