@@ -38,4 +38,5 @@ def run(model: Model, file: File, out: Out = None) -> None:
     if out is not None:
         write_whole(out, predicted.encode())
     elif sys.stdout is not None:
-        sys.stdout.write(predicted)
+        # Line by line: of one long text Python loses the news that nobody reads it.
+        sys.stdout.writelines(predicted.splitlines(keepends=True))
