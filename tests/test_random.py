@@ -145,7 +145,7 @@ def test_the_bits_of_a_seed_never_change() -> None:
     assert random.uniform(key, (3,), "f32").value.tolist() == [
         *(0.7506295442581177, 0.6400076746940613, 0.3426715135574341)
     ]
-    assert random.permutation(key, 8).tolist() == [7, 1, 5, 6, 4, 0, 2, 3]
+    assert random.permutation(key, 8).tolist() == [2, 0, 4, 1, 5, 7, 3, 6]
 
 
 @pytest.mark.parametrize(

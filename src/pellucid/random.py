@@ -108,9 +108,11 @@ def bernoulli(key: Tensor, p: Tensor | float, shape: Shape) -> Tensor:
 
 def permutation(key: Tensor, n: int) -> Array:
     """Return the numbers 0 to n − 1 in an order drawn by a known key, as `i32[n]`."""
-    words = random_words(key.value, np.array([0, _DRAW], np.uint32), 2 * n)
-    ranks = words.astype(np.uint64).reshape(n, 2) @ np.array([1 << 32, 1], np.uint64)
-    return np.argsort(ranks, kind="stable").astype(np.int32)
+    words = random_words(key.value, np.array([0, _DRAW], np.uint32), n)
+    # The number itself stands behind its random word: no two are equal.
+    ranked = words.astype(np.uint64) << np.uint64(32) | np.arange(n, dtype=np.uint64)
+    ranked.sort()
+    return (ranked & np.uint64(0xFFFFFFFF)).astype(np.int32)
 
 
 # --- keys for layers that draw ---------------------------------------------------

@@ -151,7 +151,7 @@ class Loop:
         schedule = self.programs.recipe.optimizer.learning_rate
         if schedule is None:
             return {}
-        return {"learning_rate": float(schedule(tensor(state.step)))}
+        return {"learning_rate": float(schedule(tensor(np.float64(state.step))))}
 
     # --- what it means ---
 

@@ -43,12 +43,19 @@ class TrainState:
 
     def leaves(self) -> list[Any]:
         """Return the leaves, in the order in which programs take and give them."""
-        return leaves(self)
+        inner = leaves(self.optimizer)
+        return [*self.params.values(), *self.buffers.values(), *inner, self.step]
 
     def with_leaves(self, given: Sequence[Any]) -> TrainState:
         """Return a state of this shape with other leaves."""
-        state: TrainState = unflatten(self, given)
-        return state
+        first = len(self.params)
+        second = first + len(self.buffers)
+        return TrainState(
+            dict(zip(self.params, given[:first])),
+            dict(zip(self.buffers, given[first:second])),
+            unflatten(self.optimizer, given[second:-1]),
+            given[-1],
+        )
 
     def named(self) -> dict[str, Any]:
         """Return the leaves by name, as they stand in a file."""
