@@ -1,4 +1,4 @@
-"""Decides which values of a graph are stored, and which are computed where they are read.
+"""Decides which values are stored, and which are computed where they are read.
 
 A value is stored when something needs it as an array (a product, a gather, a scan),
 when several readers would compute it again, or when it leaves the graph. All other
@@ -26,8 +26,27 @@ __all__ = [
 VIEWS = frozenset(["reshape", "transpose", "broadcast", "slice", "reverse"])
 """Gates that only say where an element lies."""
 
-_FREE = frozenset(["eq", "lt", "le", "and", "or", "xor", "not", "neg", "abs", "cast",
-                   "stop", "where", "add", "mul", "maximum", "minimum", "sign"])  # fmt: skip
+_FREE = frozenset(
+    [
+        "eq",
+        "lt",
+        "le",
+        "and",
+        "or",
+        "xor",
+        "not",
+        "neg",
+        "abs",
+        "cast",
+        "stop",
+        "where",
+        "add",
+        "mul",
+        "maximum",
+        "minimum",
+        "sign",
+    ]
+)
 """Gates that cost less to compute again than to store."""
 
 _DEEPEST = 24
@@ -113,8 +132,9 @@ def read_through(node: Node, index: Index) -> tuple[Node, Index] | None:
     return _through_reshape(node, source, index)
 
 
-def _through_reshape(node: Node, source: Node, index: Index
-                     ) -> tuple[Node, Index] | None:  # fmt: skip
+def _through_reshape(
+    node: Node, source: Node, index: Index
+) -> tuple[Node, Index] | None:
     kept = iter(each for each, size in zip(index, node.shape) if size != 1)
     if [n for n in node.shape if n != 1] != [n for n in source.shape if n != 1]:
         return None
@@ -168,6 +188,7 @@ def _is_cheap(node: Node, depth: int) -> bool:
 
 
 def behind_views(node: Node) -> Node:
+    """Return what a chain of views looks at."""
     while node.op.name in VIEWS:
         node = node.inputs[0]
     return node

@@ -35,17 +35,23 @@ def conv(kernel: Kernel, node: Node) -> None:
         channel = _sum(f, [(g, per_group), (o, 1)])
         f.do(f"store {kind} {kind.constant(0)}, ptr {cell}")
         with ExitStack() as inner:
-            c, *window = [
-                inner.enter_context(f.loop(size)) for size in w.shape[1:]
-            ]
+            c, *window = [inner.enter_context(f.loop(size)) for size in w.shape[1:]]
             inside, places = _places(kernel, node, out, window)
-            place = _sum(f, [(n, image[2][0]), (g, image[2][1] * w.shape[1]),
-                             (c, image[2][1]), *zip(places, image[2][2:])],
-                         image[1])  # fmt: skip
+            place = _sum(
+                f,
+                [
+                    (n, image[2][0]),
+                    (g, image[2][1] * w.shape[1]),
+                    (c, image[2][1]),
+                    *zip(places, image[2][2:]),
+                ],
+                image[1],
+            )
             weight = _sum(f, list(zip([channel, c, *window], weights[2])), weights[1])
             value = _read(kernel, kind, image[0], place)
-            value = f.let(f"select i1 {inside}, {kind} {value}, {kind} "
-                          f"{kind.constant(0)}")  # fmt: skip
+            value = f.let(
+                f"select i1 {inside}, {kind} {value}, {kind} {kind.constant(0)}"
+            )
             old = f.let(f"load {kind}, ptr {cell}")
             by = _read(kernel, kind, weights[0], weight)
             f.do(f"store {kind} {fma(f, kind, value, by, old)}, ptr {cell}")
@@ -54,21 +60,21 @@ def conv(kernel: Kernel, node: Node) -> None:
         for size in reversed(node.shape[1:]):
             strides.insert(0, strides[0] * size)
         to = _sum(f, list(zip([n, channel, *out], strides)))
-        address = f.let(
-            f"getelementptr {kind}, ptr {kernel.pointer(node)}, i64 {to}"
-        )
+        address = f.let(f"getelementptr {kind}, ptr {kernel.pointer(node)}, i64 {to}")
         f.do(f"store {kind} {total}, ptr {address}")
 
 
-def _places(kernel: Kernel, node: Node, out: Sequence[str], window: Sequence[str]
-            ) -> tuple[str, list[str]]:  # fmt: skip
+def _places(
+    kernel: Kernel, node: Node, out: Sequence[str], window: Sequence[str]
+) -> tuple[str, list[str]]:
     """Return whether a position of the window meets the image, and where."""
     f, attrs, x = kernel.f, node.attrs, node.inputs[0]
     inside, places = "true", []
     for i, (at, k) in enumerate(zip(out, window)):
         dilation = attrs["x_dilation"][i]
-        spread = _sum(f, [(at, attrs["stride"][i]), (k, attrs["w_dilation"][i])],
-                      -attrs["low"][i])  # fmt: skip
+        spread = _sum(
+            f, [(at, attrs["stride"][i]), (k, attrs["w_dilation"][i])], -attrs["low"][i]
+        )
         place = spread
         if dilation != 1:
             place = f.let(f"sdiv i64 {spread}, {dilation}")

@@ -19,9 +19,14 @@ from pellucid.dtypes import DType, is_float, short_name
 __all__ = ["Block", "Function", "Kind", "literal", "memory_type"]
 
 _SCALAR = {
-    "bool": "i1", "u8": "i8", "u32": "i32", "i32": "i32", "i64": "i64",
-    "f32": "float", "f64": "double",
-}  # fmt: skip
+    "bool": "i1",
+    "u8": "i8",
+    "u32": "i32",
+    "i32": "i32",
+    "i64": "i64",
+    "f32": "float",
+    "f64": "double",
+}
 
 
 @dataclass(frozen=True)
@@ -120,9 +125,12 @@ class Function:
         self.block.lines.append(text)
 
     def call(
-        self, function: str, kind: str, *operands: tuple[str, str],
+        self,
+        function: str,
+        kind: str,
+        *operands: tuple[str, str],
         block: Block | None = None,
-    ) -> str:  # fmt: skip
+    ) -> str:
         """Call a function or intrinsic on (type, value) pairs."""
         types = ", ".join(each for each, _ in operands)
         self.declared.add(f"declare {kind} @{function}({types})")
@@ -130,8 +138,9 @@ class Function:
         return self.let(f"call {kind} @{function}({pairs})", block)
 
     @contextmanager
-    def loop(self, stop: int | str, step: int = 1, start: int | str = 0
-             ) -> Iterator[str]:  # fmt: skip
+    def loop(
+        self, stop: int | str, step: int = 1, start: int | str = 0
+    ) -> Iterator[str]:
         """Run the block for index = start, start + step, … below stop.
 
         `stop` is known to be above `start`, or is a value tested at entry.
@@ -143,9 +152,7 @@ class Function:
         latch, after = self.block, self.new_block("after")
         if isinstance(stop, str) or isinstance(start, str):
             entered = self.let(f"icmp slt i64 {start}, {stop}", before)
-            before.end = (
-                f"br i1 {entered}, label %{body.label}, label %{after.label}"
-            )
+            before.end = f"br i1 {entered}, label %{body.label}, label %{after.label}"
         else:
             before.end = f"br label %{body.label}"
         body.lines.insert(
@@ -196,7 +203,8 @@ class Function:
         if not self.block.end:
             self.block.end = "ret void"
         return "\n".join(
-            f"{block.label}:\n" + "".join(f"  {line}\n" for line in block.lines)
+            f"{block.label}:\n"
+            + "".join(f"  {line}\n" for line in block.lines)
             + f"  {block.end}"
             for block in self.blocks
-        )  # fmt: skip
+        )

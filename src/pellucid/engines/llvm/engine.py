@@ -1,20 +1,54 @@
-"""The llvm engine: a graph becomes one native program."""
+"""The llvm engine: a graph becomes one native program.
+
+What is compiled is kept: in memory by the graph, on disk by the graph's text, the
+processor and the versions of Pellucid and LLVM.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from threading import Lock
 
 import numpy as np
 
-from pellucid.engines.llvm.lower import Lowered, lower
-from pellucid.engines.llvm.native import Native, compile_text, target
+from pellucid.engines.llvm.cache import Cache, folder
+from pellucid.engines.llvm.lower import Checked, lower
+from pellucid.engines.llvm.native import Native, compile_text, processor, target
 from pellucid.engines.llvm.threads import count, run_together
 from pellucid.engines.program import Engine, Program
 from pellucid.errors import EngineError, message
 from pellucid.ir.graph import Array, Graph
+from pellucid.ir.text import render
 from pellucid.passes.simplify import simplify
 
 __all__ = ["LlvmEngine", "LlvmProgram"]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """Machine code, the memory it needs, and what to say where a bound is broken."""
+
+    code: bytes
+    arena_bytes: int
+    checked: tuple[Checked, ...]
+    threads: bool
+
+    def to_bytes(self) -> bytes:
+        """Return it as it is kept on disk."""
+        facts = [self.arena_bytes, self.threads, *map(list, self.checked)]
+        return json.dumps(facts).encode() + b"\n" + self.code
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Compiled:
+        """Read what `to_bytes` gave."""
+        head, _, code = content.partition(b"\n")
+        size, threads, *checked = json.loads(head)
+        return cls(code, size, tuple(Checked(*each) for each in checked), threads)
 
 
 class LlvmEngine(Engine):
@@ -30,48 +64,79 @@ class LlvmEngine(Engine):
 
     name = "llvm"
 
+    def __init__(self, capacity: int = 256) -> None:
+        super().__init__(capacity)
+        self.compilations = 0
+        """How often LLVM ran: what was found in memory or on disk does not count."""
+        self._cache = Cache(folder())
+
     def _compile(self, graph: Graph, donate: tuple[int, ...]) -> LlvmProgram:
-        return LlvmProgram(graph, lower(simplify(graph), target()))
+        name = _digest(graph)
+        known = self._cache.get(name)
+        if known is not None:
+            return LlvmProgram(graph, Compiled.from_bytes(known))
+        lowered = lower(simplify(graph), target())
+        compiled = Compiled(
+            compile_text(lowered.text),
+            lowered.arena_bytes,
+            lowered.checked,
+            lowered.threads,
+        )
+        self.compilations += 1
+        self._cache.put(name, compiled.to_bytes())
+        return LlvmProgram(graph, compiled)
+
+
+def _digest(graph: Graph) -> str:
+    """Return a name for all that decides the machine code of a graph."""
+    facts = (version("pellucid"), version("llvmlite"), processor(), render(graph))
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
 
 class LlvmProgram(Program):
     """A native function, its memory, and how to call it."""
 
-    def __init__(self, graph: Graph, lowered: Lowered) -> None:
+    def __init__(self, graph: Graph, compiled: Compiled) -> None:
         super().__init__(graph)
-        self.lowered = lowered
-        self._native = Native(compile_text(lowered.text))
-        room = np.zeros(lowered.arena_bytes + 64, np.uint8)
+        self._checked_gates = compiled.checked
+        self._native = Native(compiled.code)
+        self._threads = count() if compiled.threads else 1
+        room = np.zeros(compiled.arena_bytes + 64, np.uint8)
         start = -room.ctypes.data % 64
-        self._arena = room[start : start + lowered.arena_bytes]
-        self._threads = count() if lowered.threads else 1
+        self._arena = room[start : start + compiled.arena_bytes]
+        self._lock = Lock()
+
+    @cached_property
+    def _text(self) -> str:
+        return lower(simplify(self.graph), target()).text
 
     def text(self) -> str:
         """Return the LLVM assembly."""
-        return self.lowered.text
+        return self._text
 
     def _run(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
         inputs = [np.ascontiguousarray(each) for each in arrays]
         outputs = [np.empty(each.shape, each.dtype) for each in self.graph.output_types]
         table = np.array([each.ctypes.data for each in (*inputs, *outputs)], np.uintp)
         places = table.ctypes.data, self._arena.ctypes.data
-        run_together(lambda i, n: self._native.main(*places, i, n), self._threads)
-        self._check()
+        with self._lock:  # one arena serves one call at a time
+            run_together(lambda i, n: self._native.main(*places, i, n), self._threads)
+            self._check()
         return tuple(outputs)
 
     def _check(self) -> None:
-        count = len(self.lowered.checked)
-        cells = self._arena[: 16 * count].view(np.int64).reshape(count, 2)
+        """Raise where an index was outside."""
+        gates = len(self._checked_gates)
+        cells = self._arena[: 16 * gates].view(np.int64).reshape(gates, 2)
         if not cells.any():
             return
         at = int(cells[:, 0].argmax())
-        node, index = self.lowered.checked[at], int(cells[at, 1])
+        gate, index = self._checked_gates[at], int(cells[at, 1])
         cells[:] = 0
-        size = node.inputs[0].shape[node.attrs["axis"]]
         raise EngineError(
             message(
-                f"{node.op}: index {index} is outside",
-                where=str(node.birth),
-                expected=f"expected 0 to {size - 1}",
+                f"{gate.op}: index {index} is outside",
+                where=gate.place,
+                expected=f"expected 0 to {gate.size - 1}",
             )
         )

@@ -77,7 +77,9 @@ def _abs(f: Function, kind: Kind, to: Kind, x: str) -> str:
 
 
 def _sign(f: Function, kind: Kind, to: Kind, x: str) -> str:
-    above, below = ("fcmp ogt", "fcmp olt") if kind.is_float else ("icmp sgt", "icmp slt")
+    above, below = (
+        ("fcmp ogt", "fcmp olt") if kind.is_float else ("icmp sgt", "icmp slt")
+    )
     truth, zero = kind.of("?"), kind.constant(0)
     up = f.let(f"{above} {kind} {x}, {zero}")
     down = f.let(f"{below} {kind} {x}, {zero}")

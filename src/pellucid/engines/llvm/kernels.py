@@ -46,8 +46,9 @@ class Kernel:
         """Return the parameter that points to a node's memory."""
         return self.buffers.setdefault(node, f"%p{len(self.buffers)}")
 
-    def nest(self, sizes: Sequence[int], vector: int | None = None, lanes: int = 1
-             ) -> Nest:  # fmt: skip
+    def nest(
+        self, sizes: Sequence[int], vector: int | None = None, lanes: int = 1
+    ) -> Nest:
         """Start a nest of loops."""
         return Nest(self.f, sizes, self.pointer, self.stored, vector, lanes)
 
@@ -80,15 +81,18 @@ def _computes(node: Node, stored: set[Node]) -> bool:
 # --- elementwise -----------------------------------------------------------------
 
 
-def map_kernel(kernel: Kernel, shape: tuple[int, ...],
-               targets: Sequence[tuple[Node, Node]]) -> None:  # fmt: skip
+def map_kernel(
+    kernel: Kernel, shape: tuple[int, ...], targets: Sequence[tuple[Node, Node]]
+) -> None:
     """Write pairs (value, place): each value to its place, all in one nest.
 
     A place is a node of the same shape whose memory is written.
     """
     if math.prod(shape) == 0:
         return
-    index = tuple(Affine() if n == 1 else Affine.counter(i) for i, n in enumerate(shape))
+    index = tuple(
+        Affine() if n == 1 else Affine.counter(i) for i, n in enumerate(shape)
+    )
     found: dict[tuple[Node, Affine], None] = {}
     for value, place in targets:
         accesses(value, index, _without(kernel.stored, value, place), found)
@@ -115,8 +119,13 @@ def _without(stored: set[Node], value: Node, place: Node) -> set[Node]:
     return stored - {value} if value is place else stored
 
 
-def _write(nest: Nest, kernel: Kernel, targets: Sequence[tuple[Node, Node]],
-           index: Index, shape: tuple[int, ...]) -> None:  # fmt: skip
+def _write(
+    nest: _Joined,
+    kernel: Kernel,
+    targets: Sequence[tuple[Node, Node]],
+    index: Index,
+    shape: tuple[int, ...],
+) -> None:
     values = []
     for value, place in targets:
         stored, nest.stored = nest.stored, _without(nest.stored, value, place)
@@ -131,11 +140,15 @@ def _write(nest: Nest, kernel: Kernel, targets: Sequence[tuple[Node, Node]],
 class _Joined(Nest):
     """A nest whose loops run over several axes at once where they lie in a row."""
 
-    def __init__(self, kernel: Kernel, sizes: Sequence[int], vector: int | None,
-                 lanes: int, joined: dict[int, int]) -> None:  # fmt: skip
-        super().__init__(
-            kernel.f, sizes, kernel.pointer, kernel.stored, vector, lanes
-        )
+    def __init__(
+        self,
+        kernel: Kernel,
+        sizes: Sequence[int],
+        vector: int | None,
+        lanes: int,
+        joined: dict[int, int],
+    ) -> None:
+        super().__init__(kernel.f, sizes, kernel.pointer, kernel.stored, vector, lanes)
         self.joined = joined
 
     def load(self, node: Node, place: Affine) -> Value:
@@ -156,8 +169,9 @@ class _Joined(Nest):
         return Affine(place.constant, tuple(sorted(terms.items())))
 
 
-def _join_axes(shape: Sequence[int], places: Sequence[Affine]
-               ) -> tuple[dict[int, int], list[int]]:  # fmt: skip
+def _join_axes(
+    shape: Sequence[int], places: Sequence[Affine]
+) -> tuple[dict[int, int], list[int]]:
     """Join neighbouring axes that every place walks through in one stride.
 
     Returns the loop of each axis that counts, and the sizes of the loops.
@@ -192,8 +206,9 @@ def _reduce(kernel: Kernel, node: Node) -> None:
     last = max((i for i, n in enumerate(source.shape) if n > 1), default=None)
     lanes = 1
     if last is not None:
-        lanes = lanes_for([source.dtype], source.shape[last],
-                          kernel.target.register_bytes)  # fmt: skip
+        lanes = lanes_for(
+            [source.dtype], source.shape[last], kernel.target.register_bytes
+        )
     nest = kernel.nest(source.shape, last, lanes)
     index = identity(source)
     out = offset(node.shape, tuple(index[i] for i in kept))
@@ -244,8 +259,9 @@ class _Reducer:
         t = str(kind)
         return f.call(f"llvm.{name}.{kind.suffix}", t, (t, x), (t, y))
 
-    def across_vector(self, source: Node, index: Index, axes: Sequence[int],
-                      out: Affine) -> None:  # fmt: skip
+    def across_vector(
+        self, source: Node, index: Index, axes: Sequence[int], out: Affine
+    ) -> None:
         """Reduce other axes than that of the lanes."""
         kind = Kind(source.dtype, self.nest.lanes)
         accumulator = self._accumulator(kind)
@@ -256,8 +272,9 @@ class _Reducer:
         level = len(self.nest.levels) - 1
         self.nest.store(self.node, out, Value(name, kind, level))
 
-    def along_vector(self, source: Node, index: Index, axes: Sequence[int],
-                     out: Affine) -> None:  # fmt: skip
+    def along_vector(
+        self, source: Node, index: Index, axes: Sequence[int], out: Affine
+    ) -> None:
         """Reduce the axis of the lanes, and others."""
         nest, f = self.nest, self.nest.f
         kind = Kind(source.dtype, nest.lanes)
@@ -300,9 +317,12 @@ class _Reducer:
                     at = places.removeprefix("i32 ")
                     parts.append(f.let(f"extractelement {wide} {name}, i32 {at}"))
                 else:
-                    parts.append(f.let(
-                        f"shufflevector {wide} {name}, {wide} poison, "
-                        f"<{half} x i32> <{places}>"))  # fmt: skip
+                    parts.append(
+                        f.let(
+                            f"shufflevector {wide} {name}, {wide} poison, "
+                            f"<{half} x i32> <{places}>"
+                        )
+                    )
             name, lanes = self._combine(small, *parts), half
         return name
 
@@ -351,16 +371,15 @@ def _in_memory(kernel: Kernel, node: Node) -> tuple[Node, int, tuple[int, ...]]:
     return found
 
 
-def _dynamic(kernel: Kernel, nest: Nest, base: Node, place: Affine,
-             row: str, stride: int) -> str:  # fmt: skip
+def _dynamic(
+    kernel: Kernel, nest: Nest, base: Node, place: Affine, row: str, stride: int
+) -> str:
     """Return the address of an element whose row is known only at run time."""
     f = kernel.f
     moved = f.let(f"mul nsw i64 {row}, {stride}")
     position = f.let(f"add nsw i64 {nest.position(place)}, {moved}")
     memory = memory_type(Kind(base.dtype))
-    return f.let(
-        f"getelementptr {memory}, ptr {kernel.pointer(base)}, i64 {position}"
-    )
+    return f.let(f"getelementptr {memory}, ptr {kernel.pointer(base)}, i64 {position}")
 
 
 def _row_number(kernel: Kernel, value: Value, size: int) -> str:
@@ -375,7 +394,9 @@ def _row_number(kernel: Kernel, value: Value, size: int) -> str:
     before = f.let(f"load i64, ptr {flag}")
     first = f.let(f"and i1 {outside}, {f.let(f'icmp eq i64 {before}, 0')}")
     index = f.let(f"load i64, ptr {place}")
-    f.do(f"store i64 {f.let(f'select i1 {first}, i64 {row}, i64 {index}')}, ptr {place}")
+    f.do(
+        f"store i64 {f.let(f'select i1 {first}, i64 {row}, i64 {index}')}, ptr {place}"
+    )
     after = f.let(f"or i64 {before}, {f.let(f'zext i1 {outside} to i64')}")
     f.do(f"store i64 {after}, ptr {flag}")
     return f.let(f"select i1 {outside}, i64 0, i64 {row}")
@@ -410,8 +431,9 @@ def _gather(kernel: Kernel, node: Node) -> None:
                 _copy_from(nest, node, address, out)
 
 
-def _row_vector(kernel: Kernel, node: Node, first: int, strides: Sequence[int]
-                ) -> tuple[int | None, int]:  # fmt: skip
+def _row_vector(
+    kernel: Kernel, node: Node, first: int, strides: Sequence[int]
+) -> tuple[int | None, int]:
     last = node.ndim - 1
     if last < first or strides[-1] != 1 or node.shape[-1] == 1:
         return None, 1
@@ -424,10 +446,13 @@ def _copy_from(nest: Nest, node: Node, address: str, out: Affine) -> None:
     memory, size = memory_type(kind), node.dtype.itemsize
     if nest.mask:
         name = nest.f.call(
-            f"llvm.masked.load.{_suffix(kind)}.p0", memory, ("ptr", address),
-            ("i32", str(size)), (f"<{nest.lanes} x i1>", nest.mask),
+            f"llvm.masked.load.{_suffix(kind)}.p0",
+            memory,
+            ("ptr", address),
+            ("i32", str(size)),
+            (f"<{nest.lanes} x i1>", nest.mask),
             (memory, "zeroinitializer"),
-        )  # fmt: skip
+        )
     else:
         name = nest.f.let(f"load {memory}, ptr {address}, align {size}")
     if kind.dtype.kind == "b":
@@ -454,8 +479,11 @@ def _scatter_add(kernel: Kernel, node: Node) -> None:
         place = place + index[i].times(strides[i])
     for i in range(axis + 1, node.ndim):
         place = place + index[count + i - 1].times(strides[i])
-    order = [*range(axis, axis + count), *range(axis),
-             *range(axis + count, updates.ndim)]  # fmt: skip
+    order = [
+        *range(axis, axis + count),
+        *range(axis),
+        *range(axis + count, updates.ndim),
+    ]
     kind = Kind(node.dtype)
     with nest.over(order):
         at = index[axis : axis + count]
@@ -477,8 +505,9 @@ def _row_major(shape: Sequence[int]) -> list[int]:
 # --- joining ---------------------------------------------------------------------
 
 
-def _copy_part(kernel: Kernel, part: Node, node: Node, start: Sequence[int],
-               step: Sequence[int]) -> None:  # fmt: skip
+def _copy_part(
+    kernel: Kernel, part: Node, node: Node, start: Sequence[int], step: Sequence[int]
+) -> None:
     """Write a value into a part of a node's memory."""
     if part.type.size == 0:
         return
@@ -529,8 +558,9 @@ def _random_bits(kernel: Kernel, node: Node) -> None:
         return
     key, counter = node.inputs
     nest = kernel.nest([-(-size // 4)])
-    words = [nest.value(each, (Affine(i),)).name
-             for each in (key, counter) for i in range(2)]  # fmt: skip
+    words = [
+        nest.value(each, (Affine(i),)).name for each in (key, counter) for i in range(2)
+    ]
     blocks, rest = divmod(size, 4)
     if blocks:
         with f.loop(blocks) as block:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -33,9 +34,19 @@ from pellucid.ir.ops import ELEMENTWISE
 from pellucid.ir.types import TensorType
 from pellucid.passes.fuse import VIEWS, Affine, identity, offset, stored_nodes
 
-__all__ = ["Lowered", "lower"]
+__all__ = ["Checked", "Lowered", "lower"]
 
 _ALIGN = 64
+
+
+class Checked(NamedTuple):
+    """A gate with bounds: what to say where one is broken."""
+
+    op: str
+    place: str
+    size: int
+
+
 @dataclass(frozen=True)
 class Lowered:
     """A program as LLVM assembly: `main(inputs and outputs, arena)`."""
@@ -43,8 +54,8 @@ class Lowered:
     text: str
     arena_bytes: int
     kernels: int
-    checked: tuple[Node, ...]
-    """The gates with bounds: the arena starts with a cell for each, 0 when all is well."""
+    checked: tuple[Checked, ...]
+    """The gates with bounds: the arena starts with a cell each, 0 when all is well."""
     timed: tuple[str, ...] = ()
     """The calls whose cycles are counted, in cells behind those of the bounds."""
     threads: bool = False
@@ -107,8 +118,10 @@ def plan(graph: Graph, target: Target, carries: int = 0, inputs: int = 0) -> Blo
     carried = dict(zip(graph.outputs[:carries], graph.inputs[inputs:]))
     late = _late(block, set(carried))
     order = [node for node in graph.nodes if node in stored and node.op.name != "get"]
-    for node in [*(n for n in order if n not in late),
-                 *(n for n in order if n in late)]:  # fmt: skip
+    for node in [
+        *(n for n in order if n not in late),
+        *(n for n in order if n in late),
+    ]:
         _add_step(block, node, target)
     _give_outputs(block, carries, inputs)
     _lay_out(block, target, carries)
@@ -132,12 +145,14 @@ def _late(block: Block, carried: set[Node]) -> set[Node]:
     """Return the new carried values that nothing else reads: they are computed last,
     so that they may overwrite the old ones."""
     stored = block.stored
-    late = {each for each in carried
-            if each in stored and each.op.name in ELEMENTWISE}  # fmt: skip
+    late = {each for each in carried if each in stored and each.op.name in ELEMENTWISE}
     while True:
-        read = {source for node in block.graph.nodes
-                if node in stored and node not in late
-                for source, _ in block.reads(node)}  # fmt: skip
+        read = {
+            source
+            for node in block.graph.nodes
+            if node in stored and node not in late
+            for source, _ in block.reads(node)
+        }
         kept = late - read
         if kept == late:
             return late
@@ -158,8 +173,7 @@ def _add_step(block: Block, node: Node, target: Target) -> None:
 
 def _add_map(block: Block, node: Node) -> None:
     """Join the last nest of the same shape that comes late enough, or start one."""
-    made = {value: i for i, step in enumerate(block.steps)
-            for value, _ in step.targets}  # fmt: skip
+    made = {value: i for i, step in enumerate(block.steps) for value, _ in step.targets}
     reads = block.reads(node)
     own = offset(node.shape, identity(node))
     earliest = -1
@@ -204,13 +218,15 @@ def _may_overwrite(block: Block, new: Node, old: Node) -> bool:
     """Return whether every reader of the old carried value has read it by then."""
     if new.op.name == "get":
         return False
-    at = next(i for i, step in enumerate(block.steps)
-              if any(value is new for value, _ in step.targets))  # fmt: skip
+    at = next(
+        i
+        for i, step in enumerate(block.steps)
+        if any(value is new for value, _ in step.targets)
+    )
     own = offset(new.shape, identity(new))
     for i, step in enumerate(block.steps):
         for value, _ in step.targets:
-            places = [p for source, p in block.reads(value)
-                      if source is old]  # fmt: skip
+            places = [p for source, p in block.reads(value) if source is old]
             in_place = i == at and step.kind == "map" and set(places) <= {own}
             if places and not (i < at or in_place):
                 return False
@@ -244,7 +260,8 @@ def _lay_out(block: Block, target: Target, carries: int) -> None:
                 size = _round(node.type.nbytes)
                 block.places[node] = free.take(size)
                 ending.setdefault(max(i, last.get(node, i)), []).append(
-                    (block.places[node], size))  # fmt: skip
+                    (block.places[node], size)
+                )
         step.scratch = _scratch(step, block, target)
         if step.scratch:
             step.scratch_at = free.take(_round(step.scratch))
@@ -285,8 +302,9 @@ class _Free:
 
     def take(self, size: int) -> int:
         """Return the start of a free place."""
-        fits = [(length, start) for start, length in self._gaps.items()
-                if length >= size]  # fmt: skip
+        fits = [
+            (length, start) for start, length in self._gaps.items() if length >= size
+        ]
         if not fits:
             self.end += size
             return self.end - size
@@ -331,7 +349,7 @@ class _Module:
         self.kernels: dict[str, str] = {}
         self.constants: dict[Node, str] = {}
         self.declared: set[str] = set()
-        self.checked: list[Node] = []
+        self.checked: list[Checked] = []
         self.main = Function()
         self._places: dict[tuple[str, int], str] = {}
 
@@ -353,7 +371,8 @@ class _Module:
         name = self.kernels.setdefault(text, f"k{len(self.kernels)}")
         self.declared |= kernel.f.declared
         passed = ", ".join(
-            "ptr " + (self.constant(each) if each.op.name == "const" else pointers[each])
+            "ptr "
+            + (self.constant(each) if each.op.name == "const" else pointers[each])
             for each in kernel.buffers
         )
         self._gather_for(kernel.shared)
@@ -413,8 +432,9 @@ class _Module:
             for node, name in self.constants.items()
         ]
         parts += sorted(self.declared)
-        parts += [text.replace("@K(", f"@{name}(") for text, name in
-                  self.kernels.items()]  # fmt: skip
+        parts += [
+            text.replace("@K(", f"@{name}(") for text, name in self.kernels.items()
+        ]
         parts.append(
             "define void @main(ptr %io, ptr %arena, i64 %thread, i64 %threads) {\n"
             f"{self.main.text()}\n}}"
@@ -448,23 +468,29 @@ def _is_shared(step: Step, target: Target) -> bool:
     if step.kind == "dot":
         return is_float(node.dtype) and can_share(node, target)
     if step.kind in ("sum", "max"):
-        kept = node.type.size > 1
-        return kept and node.inputs[0].type.size >= 4 * _SHARED_ELEMENTS
-    return step.kind in ("map", "gather") and node.type.size >= _SHARED_ELEMENTS
+        return node.type.size > 1 and bool(
+            node.inputs[0].type.size >= 4 * _SHARED_ELEMENTS
+        )
+    big = bool(node.type.size >= _SHARED_ELEMENTS)
+    return step.kind in ("map", "gather") and big
 
 
 def _work_to_share(block: Block, target: Target) -> int:
     """Count the steps that threads share."""
-    inner = sum(_work_to_share(step.inner, target) for step in block.steps
-                if step.inner is not None)  # fmt: skip
+    inner = sum(
+        _work_to_share(step.inner, target)
+        for step in block.steps
+        if step.inner is not None
+    )
     return inner + sum(_is_shared(step, target) for step in block.steps)
 
 
 def _calls(block: Block) -> int:
     """Return no less than the number of calls: operands and copies count too."""
     inner = sum(_calls(step.inner) for step in block.steps if step.inner is not None)
-    starts = sum(step.node.op.name == "scan" and len(step.node.inputs)
-                 for step in block.steps)  # fmt: skip
+    starts = sum(
+        step.node.op.name == "scan" and len(step.node.inputs) for step in block.steps
+    )
     return inner + starts + 3 * len(block.steps) + 2 * len(block.copies)
 
 
@@ -486,15 +512,27 @@ def lower(graph: Graph, target: Target, timed: bool = False) -> Lowered:
     pointers |= dict(zip(graph.inputs, names))
     _write_block(module, block, pointers, names[len(graph.inputs) :], prefix)
     module.meet()
-    return Lowered(module.text(), prefix + block.size, len(module.kernels),
-                   tuple(module.checked), tuple(module.timed), threads)  # fmt: skip
+    return Lowered(
+        module.text(),
+        prefix + block.size,
+        len(module.kernels),
+        tuple(module.checked),
+        tuple(module.timed),
+        threads,
+    )
 
 
-def _write_block(module: _Module, block: Block, pointers: dict[Node, str],
-                 outputs: Sequence[str], base: int) -> None:  # fmt: skip
+def _write_block(
+    module: _Module,
+    block: Block,
+    pointers: dict[Node, str],
+    outputs: Sequence[str],
+    base: int,
+) -> None:
     pointers |= {node: outputs[i] for node, i in block.given.items()}
-    pointers |= {node: module.at("%arena", base + at) for node, at in
-                 block.places.items()}  # fmt: skip
+    pointers |= {
+        node: module.at("%arena", base + at) for node, at in block.places.items()
+    }
     for step in block.steps:
         _write_step(module, block, step, pointers, base)
     waiting = [(node, number) for node, number in block.copies if number in block.aside]
@@ -504,8 +542,10 @@ def _write_block(module: _Module, block: Block, pointers: dict[Node, str],
             pointers, node, module.at("%arena", base + block.aside[number])
         )
         _copy_all(module, block, [(node, moved[number])], pointers)
-    pairs = [(moved.get(number, node), _stand_in(pointers, node, outputs[number]))
-             for node, number in block.copies]  # fmt: skip
+    pairs = [
+        (moved.get(number, node), _stand_in(pointers, node, outputs[number]))
+        for node, number in block.copies
+    ]
     _copy_all(module, block, pairs, pointers)
 
 
@@ -516,12 +556,21 @@ def _stand_in(pointers: dict[Node, str], node: Node, pointer: str) -> Node:
     return place
 
 
-def _copy_all(module: _Module, block: Block, pairs: Sequence[tuple[Node, Node]],
-              pointers: dict[Node, str]) -> None:  # fmt: skip
+def _copy_all(
+    module: _Module,
+    block: Block,
+    pairs: Sequence[tuple[Node, Node]],
+    pointers: dict[Node, str],
+) -> None:
     for node, place in pairs:
         kernel = _kernel(module, block)
         map_kernel(kernel, node.shape, [(node, place)])
         module.call(kernel, pointers, f"copy {node.type}")
+
+
+def _checked(node: Node) -> Checked:
+    size = node.inputs[0].shape[node.attrs["axis"]]
+    return Checked(node.op.name, str(node.birth), size)
 
 
 def _label(step: Step) -> str:
@@ -533,8 +582,9 @@ def _kernel(module: _Module, block: Block) -> Kernel:
     return Kernel(module.target, block.stored, input_node(_CELL, "error"))
 
 
-def _write_step(module: _Module, block: Block, step: Step, pointers: dict[Node, str],
-                base: int) -> None:  # fmt: skip
+def _write_step(
+    module: _Module, block: Block, step: Step, pointers: dict[Node, str], base: int
+) -> None:
     if step.inner is not None:
         _write_scan(module, block, step, pointers, base)
         return
@@ -551,13 +601,19 @@ def _write_step(module: _Module, block: Block, step: Step, pointers: dict[Node, 
         if step.kind in ("gather", "scatter_add"):
             place = _CELL.nbytes * len(module.checked)
             pointers[kernel.error] = module.at("%arena", place)
-            module.checked.append(step.node)
+            module.checked.append(_checked(step.node))
         KERNELS[step.kind](kernel, step.node)
     module.call(kernel, pointers, _label(step))
 
 
-def _write_dot(module: _Module, block: Block, kernel: Kernel, step: Step,
-               pointers: dict[Node, str], scratch: int) -> None:  # fmt: skip
+def _write_dot(
+    module: _Module,
+    block: Block,
+    kernel: Kernel,
+    step: Step,
+    pointers: dict[Node, str],
+    scratch: int,
+) -> None:
     node = step.node
     if node.type.size == 0:
         return
@@ -579,11 +635,18 @@ def _write_dot(module: _Module, block: Block, kernel: Kernel, step: Step,
         panel = input_node(node.type, "panels")
         pointers[panel] = module.at("%arena", scratch)
         panels = kernel.pointer(panel)
-    matmul(kernel, node, *found, panels)
+    left, right = found
+    matmul(kernel, node, left, right, panels)
 
 
-def _bring(module: _Module, block: Block, node: Node, axes: Sequence[Sequence[int]],
-           pointers: dict[Node, str], scratch: int) -> Operand:  # fmt: skip
+def _bring(
+    module: _Module,
+    block: Block,
+    node: Node,
+    axes: Sequence[Sequence[int]],
+    pointers: dict[Node, str],
+    scratch: int,
+) -> Operand:
     """Copy an operand in the order [batch, row, column]."""
     order = tuple(axis for group in axes for axis in group)
     turned = bind("transpose", node, axes=order)
@@ -596,8 +659,9 @@ def _bring(module: _Module, block: Block, node: Node, axes: Sequence[Sequence[in
     return Operand(place, 0, sizes[1] * sizes[2], sizes[2], 1)
 
 
-def _write_scan(module: _Module, block: Block, step: Step, pointers: dict[Node, str],
-                base: int) -> None:  # fmt: skip
+def _write_scan(
+    module: _Module, block: Block, step: Step, pointers: dict[Node, str], base: int
+) -> None:
     node, inner, main = step.node, step.inner, module.main
     assert inner is not None
     attrs = node.attrs
@@ -620,10 +684,14 @@ def _write_scan(module: _Module, block: Block, step: Step, pointers: dict[Node, 
             elif i < consts + carries:
                 inside[each] = pointers[results[i - consts]]
             else:
-                inside[each] = _slice(module, _pointer(module, pointers, outer), t, each)
+                inside[each] = _slice(
+                    module, _pointer(module, pointers, outer), t, each
+                )
         outputs = [pointers[each] for each in results[:carries]]
-        outputs += [_slice(module, pointers[stack], t, each) for stack, each in
-                    zip(results[carries:], body.outputs[carries:])]  # fmt: skip
+        outputs += [
+            _slice(module, pointers[stack], t, each)
+            for stack, each in zip(results[carries:], body.outputs[carries:])
+        ]
         _write_block(module, inner, inside, outputs, base + step.scratch_at)
         module.meet()
 

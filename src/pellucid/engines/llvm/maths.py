@@ -44,8 +44,9 @@ _TANH = {
 
 def fma(f: Function, kind: Kind, x: str, y: str, z: str) -> str:
     """Return x · y + z, rounded once."""
-    return f.call(f"llvm.fma.{kind.suffix}", str(kind),
-                  *((str(kind), each) for each in (x, y, z)))  # fmt: skip
+    return f.call(
+        f"llvm.fma.{kind.suffix}", str(kind), *((str(kind), each) for each in (x, y, z))
+    )
 
 
 def horner(f: Function, kind: Kind, x: str, coefficients: Sequence[float]) -> str:
@@ -143,9 +144,7 @@ def _log_edges(f: Function, kind: Kind, x: str, found: str) -> str:
     for test, value in (("oeq", 0.0), ("olt", 0.0), ("oeq", math.inf)):
         hit = f.let(f"fcmp {test} {t} {x}, {kind.constant(value)}")
         answer = {"oeq": -math.inf, "olt": math.nan}[test] if value == 0 else math.inf
-        found = f.let(
-            f"select {truth} {hit}, {t} {kind.constant(answer)}, {t} {found}"
-        )
+        found = f.let(f"select {truth} {hit}, {t} {kind.constant(answer)}, {t} {found}")
     unordered = f.let(f"fcmp uno {t} {x}, {x}")
     return f.let(f"select {truth} {unordered}, {t} {x}, {t} {found}")
 

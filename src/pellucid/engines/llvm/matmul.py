@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from pellucid.engines.llvm.emit import Kind, memory_type
 from pellucid.engines.llvm.kernels import Kernel, Target, strided
@@ -54,7 +55,7 @@ def _joined(node: Node, axes: Sequence[int], strides: Sequence[int]) -> int | No
     real = [axis for axis in axes if node.shape[axis] != 1]
     if not real:
         return 0
-    for outer, inner in zip(real, real[1:]):
+    for outer, inner in pairwise(real):
         if strides[outer] != strides[inner] * node.shape[inner]:
             return None
     return strides[real[-1]]
@@ -71,8 +72,13 @@ class Operand:
     column: int
 
 
-def operand(node: Node, stored: set[Node], batch: Sequence[int], rows: Sequence[int],
-            columns: Sequence[int]) -> Operand | None:  # fmt: skip
+def operand(
+    node: Node,
+    stored: set[Node],
+    batch: Sequence[int],
+    rows: Sequence[int],
+    columns: Sequence[int],
+) -> Operand | None:
     """Return how an operand lies in memory; None where it must be copied first."""
     found = strided(node, stored)
     if found is None:
@@ -135,14 +141,20 @@ def matmul(kernel: Kernel, node: Node, x: Operand, y: Operand, scratch: str) -> 
     size = Kind(node.dtype)
     loops = [shape.batch] if shape.batch > 1 else []
     if not loops:
-        bases = [_moved(kernel, size, left, str(x.start)),
-                 _moved(kernel, size, right, str(y.start)), out]  # fmt: skip
+        bases = [
+            _moved(kernel, size, left, str(x.start)),
+            _moved(kernel, size, right, str(y.start)),
+            out,
+        ]
         _one(kernel, shape, size, bases, x, y, scratch)
         return
     with f.loop(shape.batch) as b:
         bases = []
-        for base, start, step in ((left, x.start, x.batch), (right, y.start, y.batch),
-                                  (out, 0, shape.m * shape.n)):  # fmt: skip
+        for base, start, step in (
+            (left, x.start, x.batch),
+            (right, y.start, y.batch),
+            (out, 0, shape.m * shape.n),
+        ):
             place = f.let(f"mul nsw i64 {b}, {step}")
             place = f.let(f"add nsw i64 {place}, {start}")
             bases.append(_moved(kernel, size, base, place))
@@ -177,8 +189,15 @@ def panel_bytes(node: Node, target: Target) -> int:
     return -(-shape.n // tile.columns) * tile.columns * shape.k * node.dtype.itemsize
 
 
-def _one(kernel: Kernel, shape: Product, size: Kind, bases: Sequence[str], x: Operand,
-         y: Operand, scratch: str) -> None:  # fmt: skip
+def _one(
+    kernel: Kernel,
+    shape: Product,
+    size: Kind,
+    bases: Sequence[str],
+    x: Operand,
+    y: Operand,
+    scratch: str,
+) -> None:
     tile = _tile(kernel.target, size, shape.m, shape.n)
     a = Matrix(bases[0], x.row, x.column)
     b = Matrix(bases[1], y.row, y.column)
@@ -187,12 +206,30 @@ def _one(kernel: Kernel, shape: Product, size: Kind, bases: Sequence[str], x: Op
     passes = -(-shape.k // _DEEP)
     depth = -(-shape.k // passes) if passes else 0
     for first in range(0, shape.k, depth or 1):
-        _pass(kernel, shape, tile, a, b, bases[2], scratch,
-              first, min(depth, shape.k - first))  # fmt: skip
+        _pass(
+            kernel,
+            shape,
+            tile,
+            a,
+            b,
+            bases[2],
+            scratch,
+            first,
+            min(depth, shape.k - first),
+        )
 
 
-def _pass(kernel: Kernel, shape: Product, tile: _Tile, a: Matrix, b: Matrix, out: str,
-          scratch: str, first: int, depth: int) -> None:  # fmt: skip
+def _pass(
+    kernel: Kernel,
+    shape: Product,
+    tile: _Tile,
+    a: Matrix,
+    b: Matrix,
+    out: str,
+    scratch: str,
+    first: int,
+    depth: int,
+) -> None:
     """Add the products of `depth` inner positions to every tile."""
     f, size = kernel.f, Kind(tile.kind.dtype)
     whole, rest = divmod(shape.n, tile.columns)
@@ -208,15 +245,23 @@ def _pass(kernel: Kernel, shape: Product, tile: _Tile, a: Matrix, b: Matrix, out
         _rows(kernel, shape, tile, a, right, out, j, columns, first, depth)
 
     _over_panels(
-        kernel, whole, rest,
-        lambda panel: column(f.let(f"mul nsw i64 {panel}, {tile.columns}"), panel,
-                             tile.columns),
+        kernel,
+        whole,
+        rest,
+        lambda panel: column(
+            f.let(f"mul nsw i64 {panel}, {tile.columns}"), panel, tile.columns
+        ),
         lambda: column(str(whole * tile.columns), str(whole), rest),
-    )  # fmt: skip
+    )
 
 
-def _over_panels(kernel: Kernel, whole: int, rest: int,
-                 one: Callable[[str], None], last: Callable[[], None]) -> None:  # fmt: skip
+def _over_panels(
+    kernel: Kernel,
+    whole: int,
+    rest: int,
+    one: Callable[[str], None],
+    last: Callable[[], None],
+) -> None:
     """Go over whole panels and the last, narrower one; threads share the panels.
 
     A thread packs the very panels that it then multiplies by.
@@ -232,12 +277,24 @@ def _over_panels(kernel: Kernel, whole: int, rest: int,
         last()
 
 
-def _rows(kernel: Kernel, shape: Product, tile: _Tile, a: Matrix, right: Matrix,
-          out: str, j: str, columns: int, first: int, depth: int) -> None:  # fmt: skip
+def _rows(
+    kernel: Kernel,
+    shape: Product,
+    tile: _Tile,
+    a: Matrix,
+    right: Matrix,
+    out: str,
+    j: str,
+    columns: int,
+    first: int,
+    depth: int,
+) -> None:
     whole, rest = divmod(shape.m, tile.rows)
 
     def row(i: str, rows: int) -> None:
-        _tile_loop(kernel, shape, tile, a, right, out, i, j, rows, columns, first, depth)
+        _tile_loop(
+            kernel, shape, tile, a, right, out, i, j, rows, columns, first, depth
+        )
 
     if whole:
         with kernel.f.loop(whole) as block:
@@ -246,16 +303,29 @@ def _rows(kernel: Kernel, shape: Product, tile: _Tile, a: Matrix, right: Matrix,
         row(str(whole * tile.rows), rest)
 
 
-def _tile_loop(kernel: Kernel, shape: Product, tile: _Tile, a: Matrix, right: Matrix,
-               out: str, i: str, j: str, rows: int, columns: int, first: int,
-               depth: int) -> None:  # fmt: skip
+def _tile_loop(
+    kernel: Kernel,
+    shape: Product,
+    tile: _Tile,
+    a: Matrix,
+    right: Matrix,
+    out: str,
+    i: str,
+    j: str,
+    rows: int,
+    columns: int,
+    first: int,
+    depth: int,
+) -> None:
     """Fill one tile of the result."""
     f, kind, size = kernel.f, tile.kind, Kind(tile.kind.dtype)
     vectors = -(-columns // kind.lanes)
     masks = [_mask(kind, columns - v * kind.lanes) for v in range(vectors)]
     results = _result_places(kernel, shape, size, out, i, j, rows, kind, vectors)
-    cells = [[f.let(f"alloca {kind}", f.blocks[0]) for _ in range(vectors)]
-             for _ in range(rows)]  # fmt: skip
+    cells = [
+        [f.let(f"alloca {kind}", f.blocks[0]) for _ in range(vectors)]
+        for _ in range(rows)
+    ]
     for r in range(rows):
         for v in range(vectors):
             start = kind.constant(0)
@@ -274,9 +344,16 @@ def _tile_loop(kernel: Kernel, shape: Product, tile: _Tile, a: Matrix, right: Ma
             _store(kernel, kind, value, results[r][v], masks[v])
 
 
-def _step(kernel: Kernel, kind: Kind, cells: Sequence[Sequence[str]],
-          masks: Sequence[str], left: str, a: Matrix, right: Matrix, k: str
-          ) -> None:  # fmt: skip
+def _step(
+    kernel: Kernel,
+    kind: Kind,
+    cells: Sequence[Sequence[str]],
+    masks: Sequence[str],
+    left: str,
+    a: Matrix,
+    right: Matrix,
+    k: str,
+) -> None:
     """Add one inner position to the tile."""
     f, size = kernel.f, Kind(kind.dtype)
     row = _moved(kernel, size, right.pointer, f.let(f"mul nsw i64 {k}, {right.row}"))
@@ -297,27 +374,42 @@ def _step(kernel: Kernel, kind: Kind, cells: Sequence[Sequence[str]],
 def _splat(kernel: Kernel, kind: Kind, name: str) -> str:
     if kind.lanes == 1:
         return name
-    one = kernel.f.let(
-        f"insertelement {kind} poison, {kind.scalar} {name}, i32 0")  # fmt: skip
+    one = kernel.f.let(f"insertelement {kind} poison, {kind.scalar} {name}, i32 0")
     return kernel.f.let(
         f"shufflevector {kind} {one}, {kind} poison, <{kind.lanes} x i32> "
-        "zeroinitializer")  # fmt: skip
+        "zeroinitializer"
+    )
 
 
-def _result_places(kernel: Kernel, shape: Product, size: Kind, out: str, i: str, j: str,
-                   rows: int, kind: Kind, vectors: int) -> list[list[str]]:  # fmt: skip
+def _result_places(
+    kernel: Kernel,
+    shape: Product,
+    size: Kind,
+    out: str,
+    i: str,
+    j: str,
+    rows: int,
+    kind: Kind,
+    vectors: int,
+) -> list[list[str]]:
     f = kernel.f
     start = f.let(f"mul nsw i64 {i}, {shape.n}")
     base = _moved(kernel, size, out, f.let(f"add nsw i64 {start}, {j}"))
-    return [[_moved(kernel, size, base, str(r * shape.n + v * kind.lanes))
-             for v in range(vectors)] for r in range(rows)]  # fmt: skip
+    return [
+        [
+            _moved(kernel, size, base, str(r * shape.n + v * kind.lanes))
+            for v in range(vectors)
+        ]
+        for r in range(rows)
+    ]
 
 
 def _mask(kind: Kind, active: int) -> str:
     if active >= kind.lanes:
         return ""
-    lanes = ", ".join(f"i1 {'true' if i < active else 'false'}"
-                      for i in range(kind.lanes))  # fmt: skip
+    lanes = ", ".join(
+        f"i1 {'true' if i < active else 'false'}" for i in range(kind.lanes)
+    )
     return f"<{lanes}>"
 
 
@@ -326,10 +418,13 @@ def _load(kernel: Kernel, kind: Kind, address: str, mask: str) -> str:
     if not mask:
         return kernel.f.let(f"load {kind}, ptr {address}, align {size}")
     return kernel.f.call(
-        f"llvm.masked.load.{kind.suffix}.p0", str(kind), ("ptr", address),
-        ("i32", str(size)), (f"<{kind.lanes} x i1>", mask),
+        f"llvm.masked.load.{kind.suffix}.p0",
+        str(kind),
+        ("ptr", address),
+        ("i32", str(size)),
+        (f"<{kind.lanes} x i1>", mask),
         (str(kind), "zeroinitializer"),
-    )  # fmt: skip
+    )
 
 
 def _store(kernel: Kernel, kind: Kind, value: str, address: str, mask: str) -> None:
@@ -339,8 +434,10 @@ def _store(kernel: Kernel, kind: Kind, value: str, address: str, mask: str) -> N
         return
     function, truth = f"llvm.masked.store.{kind.suffix}.p0", f"<{kind.lanes} x i1>"
     kernel.f.declared.add(f"declare void @{function}({kind}, ptr, i32, {truth})")
-    kernel.f.do(f"call void @{function}({kind} {value}, ptr {address}, i32 {size}, "
-                f"{truth} {mask})")  # fmt: skip
+    kernel.f.do(
+        f"call void @{function}({kind} {value}, ptr {address}, i32 {size}, "
+        f"{truth} {mask})"
+    )
 
 
 # --- panels ----------------------------------------------------------------------
@@ -359,14 +456,17 @@ def _pack(kernel: Kernel, b: Matrix, shape: Product, tile: _Tile, scratch: str) 
         _pack_panel(kernel, source, shape.k, tile, columns, target)
 
     _over_panels(
-        kernel, whole, rest,
+        kernel,
+        whole,
+        rest,
         lambda number: panel(number, tile.columns),
         lambda: panel(str(whole), rest),
-    )  # fmt: skip
+    )
 
 
-def _pack_panel(kernel: Kernel, b: Matrix, depth: int, tile: _Tile, columns: int,
-                target: str) -> None:  # fmt: skip
+def _pack_panel(
+    kernel: Kernel, b: Matrix, depth: int, tile: _Tile, columns: int, target: str
+) -> None:
     kind, f = tile.kind, kernel.f
     vectors = -(-columns // kind.lanes)
     whole = depth // kind.lanes if b.row == 1 and kind.lanes > 1 else 0
@@ -384,8 +484,9 @@ def _pack_panel(kernel: Kernel, b: Matrix, depth: int, tile: _Tile, columns: int
                 _pack_row(kernel, b, tile, target, k, v, columns)
 
 
-def _pack_row(kernel: Kernel, b: Matrix, tile: _Tile, target: str, k: str, v: int,
-              columns: int) -> None:  # fmt: skip
+def _pack_row(
+    kernel: Kernel, b: Matrix, tile: _Tile, target: str, k: str, v: int, columns: int
+) -> None:
     """Bring one row of a vector of columns, an element at a time or at once."""
     kind, f, size = tile.kind, kernel.f, Kind(tile.kind.dtype)
     row = _moved(kernel, size, b.pointer, f.let(f"mul nsw i64 {k}, {b.row}"))
@@ -398,8 +499,11 @@ def _pack_row(kernel: Kernel, b: Matrix, tile: _Tile, target: str, k: str, v: in
         for lane in range(active):
             place = str((v * kind.lanes + lane) * b.column)
             one = f.let(f"load {size}, ptr {_moved(kernel, size, row, place)}")
-            value = one if kind.lanes == 1 else f.let(
-                f"insertelement {kind} {value}, {size} {one}, i32 {lane}")  # fmt: skip
+            value = (
+                one
+                if kind.lanes == 1
+                else f.let(f"insertelement {kind} {value}, {size} {one}, i32 {lane}")
+            )
     place = f.let(f"mul nsw i64 {k}, {tile.columns}")
     place = f.let(f"add nsw i64 {place}, {v * kind.lanes}")
     _store(kernel, kind, value, _moved(kernel, size, target, place), "")
@@ -441,8 +545,9 @@ def _swap_halves(lanes: int, step: int) -> tuple[list[int], list[int]]:
 
 def _shuffle(kernel: Kernel, kind: Kind, x: str, y: str, order: Sequence[int]) -> str:
     places = ", ".join(f"i32 {i}" for i in order)
-    return kernel.f.let(f"shufflevector {kind} {x}, {kind} {y}, "
-                        f"<{kind.lanes} x i32> <{places}>")  # fmt: skip
+    return kernel.f.let(
+        f"shufflevector {kind} {x}, {kind} {y}, <{kind.lanes} x i32> <{places}>"
+    )
 
 
 # --- what is no product of floats ------------------------------------------------
@@ -467,7 +572,9 @@ def plain_product(kernel: Kernel, node: Node, x: Operand, y: Operand) -> None:
         if shape.k:
             with f.loop(shape.k) as k:
                 left = at(pointers[0], x.start, (b, x.batch), (i, x.row), (k, x.column))
-                right = at(pointers[1], y.start, (b, y.batch), (k, y.row), (j, y.column))
+                right = at(
+                    pointers[1], y.start, (b, y.batch), (k, y.row), (j, y.column)
+                )
                 one = f.let(f"load {kind}, ptr {left}")
                 two = f.let(f"load {kind}, ptr {right}")
                 part = f.let(f"mul {kind} {one}, {two}")
@@ -475,5 +582,7 @@ def plain_product(kernel: Kernel, node: Node, x: Operand, y: Operand) -> None:
                 f.do(f"store {kind} {f.let(f'add {kind} {old}, {part}')}, ptr {cell}")
         total = f.let(f"load {kind}, ptr {cell}")
         size = shape.m * shape.n
-        f.do(f"store {kind} {total}, ptr "
-             f"{at(pointers[2], 0, (b, size), (i, shape.n), (j, 1))}")  # fmt: skip
+        f.do(
+            f"store {kind} {total}, ptr "
+            f"{at(pointers[2], 0, (b, size), (i, shape.n), (j, 1))}"
+        )

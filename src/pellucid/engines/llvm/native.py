@@ -12,7 +12,7 @@ import llvmlite.binding as llvm
 from pellucid.engines.llvm.kernels import Target
 from pellucid.errors import EngineError
 
-__all__ = ["Native", "compile_text", "target"]
+__all__ = ["Native", "compile_text", "processor", "target"]
 
 
 def _new_machine() -> Any:
@@ -27,6 +27,13 @@ def _new_machine() -> Any:
 @cache
 def _machine() -> Any:
     return _new_machine()
+
+
+@cache
+def processor() -> str:
+    """Name the processor and what it has."""
+    features = llvm.get_host_cpu_features().flatten()
+    return f"{llvm.get_default_triple()} {llvm.get_host_cpu_name()} {features}"
 
 
 @cache

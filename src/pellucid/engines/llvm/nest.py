@@ -36,9 +36,14 @@ class Nest:
     """A nest of loops being written, and the values computed in it so far."""
 
     def __init__(
-        self, f: Function, sizes: Sequence[int], pointer: Callable[[Node], str],
-        stored: set[Node], vector: int | None, lanes: int,
-    ) -> None:  # fmt: skip
+        self,
+        f: Function,
+        sizes: Sequence[int],
+        pointer: Callable[[Node], str],
+        stored: set[Node],
+        vector: int | None,
+        lanes: int,
+    ) -> None:
         self.f, self.sizes, self.pointer, self.stored = f, tuple(sizes), pointer, stored
         self.vector, self.lanes = vector, lanes
         self.counters: dict[int, str] = {}
@@ -61,8 +66,9 @@ class Nest:
             yield
 
     @contextmanager
-    def _one(self, axis: int, step: int, stop: int | None = None,
-             start: int | str = 0) -> Iterator[None]:  # fmt: skip
+    def _one(
+        self, axis: int, step: int, stop: int | None = None, start: int | str = 0
+    ) -> Iterator[None]:
         size: int | str = self.sizes[axis] if stop is None else stop
         if size == 1 and start == 0:
             self.counters[axis], self.level_of[axis] = "0", 0
@@ -71,8 +77,9 @@ class Nest:
         if self._splits():
             start, size = self.f.share(int(size) // step)
             if step != 1:
-                start, size = (self.f.let(f"mul i64 {each}, {step}")
-                               for each in (start, size))  # fmt: skip
+                start, size = (
+                    self.f.let(f"mul i64 {each}, {step}") for each in (start, size)
+                )
         with self.f.loop(size, step, start) as counter:
             self.counters[axis] = counter
             self._enter(axis)
@@ -198,8 +205,9 @@ class Nest:
         )
         name = self.f.let(
             f"shufflevector {kind} {one}, {kind} poison, <{lanes} x i32> "
-            "zeroinitializer", block,
-        )  # fmt: skip
+            "zeroinitializer",
+            block,
+        )
         return self._remember(key, Value(name, kind, value.level))
 
     # --- memory ---
@@ -273,9 +281,13 @@ class Nest:
             suffix = memory_suffix(kind)
             mask = f"<{self.lanes} x i1>"
             name = self.f.call(
-                f"llvm.masked.load.{suffix}.p0", memory, ("ptr", address),
-                ("i32", str(size)), (mask, self.mask), (memory, "zeroinitializer"),
-            )  # fmt: skip
+                f"llvm.masked.load.{suffix}.p0",
+                memory,
+                ("ptr", address),
+                ("i32", str(size)),
+                (mask, self.mask),
+                (memory, "zeroinitializer"),
+            )
         return Value(self._from_memory(name, kind, self.f.block), kind, level)
 
     def _load_lanes(self, node: Node, place: Affine, step: int) -> Value:
@@ -353,9 +365,13 @@ def lanes_for(dtypes: Sequence[DType], size: int, register_bytes: int) -> int:
 # --- what a value will read ------------------------------------------------------
 
 
-def accesses(node: Node, index: Index, stored: set[Node],
-             found: dict[tuple[Node, Affine], None], literals: bool = True
-             ) -> None:  # fmt: skip
+def accesses(
+    node: Node,
+    index: Index,
+    stored: set[Node],
+    found: dict[tuple[Node, Affine], None],
+    literals: bool = True,
+) -> None:
     """Collect the memory that computing a value reads, without writing code.
 
     With `literals` a constant of one element is no memory: it stands in the code.
