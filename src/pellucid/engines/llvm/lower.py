@@ -1,14 +1,13 @@
-"""From a graph to a module: what runs when, where values lie, and the main function.
+"""From a graph to a module: the kernels, and the main function that calls them.
 
-A block is a graph, or the body of a scan. Its plan is made first, from the inside out:
-the kernels in order and the memory of every value. Then the main function is written:
-calls of kernels, and a loop for each scan.
+The plan says what is computed when and where it lies. Here it is written: calls of
+kernels, a loop for each scan, and the places where threads wait for each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -16,23 +15,21 @@ import numpy as np
 from pellucid.dtypes import is_float
 from pellucid.engines.llvm.conv import conv
 from pellucid.engines.llvm.emit import Function
-from pellucid.engines.llvm.kernels import KERNELS, Kernel, Target, fill, map_kernel
+from pellucid.engines.llvm.kernels import Kernel, Target, fill, map_kernel
 from pellucid.engines.llvm.matmul import (
     Operand,
     can_share,
     matmul,
     needs_panels,
     operand,
-    panel_bytes,
     plain_product,
     roles,
 )
 from pellucid.engines.llvm.meet import MEET, MEET_BYTES
-from pellucid.engines.llvm.nest import accesses
+from pellucid.engines.llvm.moves import KERNELS
+from pellucid.engines.llvm.plan import Block, Step, plan, results_of, round_up
 from pellucid.ir.graph import Graph, Node, bind, input_node
-from pellucid.ir.ops import ELEMENTWISE
 from pellucid.ir.types import TensorType
-from pellucid.passes.fuse import VIEWS, Affine, identity, offset, stored_nodes
 
 __all__ = ["Checked", "Lowered", "lower"]
 
@@ -60,270 +57,6 @@ class Lowered:
     """The calls whose cycles are counted, in cells behind those of the bounds."""
     threads: bool = False
     """Whether several threads may enter `main` together."""
-
-
-@dataclass
-class Step:
-    """Some values that one kernel, or one scan, computes."""
-
-    kind: str
-    targets: list[tuple[Node, Node]]
-    """Pairs of a value and the node whose memory it is written to."""
-    inner: Block | None = None
-    scratch: int = 0
-    scratch_at: int = 0
-
-    @property
-    def node(self) -> Node:
-        """The only value."""
-        return self.targets[0][0]
-
-
-@dataclass
-class Block:
-    """The plan of a graph: its steps, and where each value lies in its region."""
-
-    graph: Graph
-    stored: set[Node]
-    steps: list[Step] = field(default_factory=list)
-    places: dict[Node, int] = field(default_factory=dict)
-    """Offsets in the region, of values that have no memory from outside."""
-    given: dict[Node, int] = field(default_factory=dict)
-    """Values that are written straight into an output, and its number."""
-    copies: list[tuple[Node, int]] = field(default_factory=list)
-    """Values that are copied into outputs at the end, and the output's number."""
-    aside: dict[int, int] = field(default_factory=dict)
-    """Offsets where copies wait that read what another copy overwrites."""
-    size: int = 0
-    _reads: dict[Node, dict[tuple[Node, Affine], None]] = field(default_factory=dict)
-
-    def reads(self, node: Node) -> dict[tuple[Node, Affine], None]:
-        """Return what computing a stored value reads, and where."""
-        if node not in self._reads:
-            self._reads[node] = _reads_of(self.stored, node)
-        return self._reads[node]
-
-
-def _round(size: int) -> int:
-    return -(-size // _ALIGN) * _ALIGN
-
-
-# --- planning a block ------------------------------------------------------------
-
-
-def plan(graph: Graph, target: Target, carries: int = 0, inputs: int = 0) -> Block:
-    """Plan a graph. The first `carries` outputs go to the inputs from `inputs` on."""
-    stored = stored_nodes(graph)
-    block = Block(graph, stored)
-    carried = dict(zip(graph.outputs[:carries], graph.inputs[inputs:]))
-    late = _late(block, set(carried))
-    order = [node for node in graph.nodes if node in stored and node.op.name != "get"]
-    for node in [
-        *(n for n in order if n not in late),
-        *(n for n in order if n in late),
-    ]:
-        _add_step(block, node, target)
-    _give_outputs(block, carries, inputs)
-    _lay_out(block, target, carries)
-    return block
-
-
-def _reads_of(block_stored: set[Node], node: Node) -> dict[tuple[Node, Affine], None]:
-    """Return what computing a stored value reads."""
-    found: dict[tuple[Node, Affine], None] = {}
-    if node.op.name == "get":
-        return found
-    if node.op.name in ELEMENTWISE or node.op.name in VIEWS:
-        accesses(node, identity(node), block_stored - {node}, found)
-        return found
-    for each in node.inputs:
-        accesses(each, identity(each), block_stored, found)
-    return found
-
-
-def _late(block: Block, carried: set[Node]) -> set[Node]:
-    """Return the new carried values that nothing else reads: they are computed last,
-    so that they may overwrite the old ones."""
-    stored = block.stored
-    late = {each for each in carried if each in stored and each.op.name in ELEMENTWISE}
-    while True:
-        read = {
-            source
-            for node in block.graph.nodes
-            if node in stored and node not in late
-            for source, _ in block.reads(node)
-        }
-        kept = late - read
-        if kept == late:
-            return late
-        late = kept
-
-
-def _add_step(block: Block, node: Node, target: Target) -> None:
-    name = node.op.name
-    if name == "scan":
-        attrs = node.attrs
-        inner = plan(attrs["body"], target, attrs["carries"], attrs["consts"])
-        block.steps.append(Step("scan", [(node, node)], inner))
-    elif name in ELEMENTWISE or name in VIEWS:
-        _add_map(block, node)
-    else:
-        block.steps.append(Step(name, [(node, node)]))
-
-
-def _add_map(block: Block, node: Node) -> None:
-    """Join the last nest of the same shape that comes late enough, or start one."""
-    made = {value: i for i, step in enumerate(block.steps) for value, _ in step.targets}
-    reads = block.reads(node)
-    own = offset(node.shape, identity(node))
-    earliest = -1
-    for source, place in reads:
-        at = made.get(source.inputs[0] if source.op.name == "get" else source, -1)
-        same_element = source.shape == node.shape and place == own
-        earliest = max(earliest, at - 1 if same_element and _is_map(block, at) else at)
-    for i in range(len(block.steps) - 1, earliest, -1):
-        step = block.steps[i]
-        if step.kind == "map" and step.node.shape == node.shape:
-            step.targets.append((node, node))
-            return
-    block.steps.append(Step("map", [(node, node)]))
-
-
-def _is_map(block: Block, at: int) -> bool:
-    return at >= 0 and block.steps[at].kind == "map"
-
-
-# --- memory ----------------------------------------------------------------------
-
-
-def _give_outputs(block: Block, carries: int, inputs: int) -> None:
-    """Let values be written where they are wanted, where nothing is in the way."""
-    graph = block.graph
-    for number, node in enumerate(graph.outputs):
-        if number < carries and node is graph.inputs[inputs + number]:
-            continue  # carried on unchanged
-        own = node in block.stored and node not in block.given
-        if own and (
-            number >= carries
-            or _may_overwrite(block, node, graph.inputs[inputs + number])
-        ):
-            block.given[node] = number
-        else:
-            block.copies.append((node, number))
-    # What is carried on is overwritten last.
-    block.copies.sort(key=lambda copy: copy[1] < carries)
-
-
-def _may_overwrite(block: Block, new: Node, old: Node) -> bool:
-    """Return whether every reader of the old carried value has read it by then."""
-    if new.op.name == "get":
-        return False
-    at = next(
-        i
-        for i, step in enumerate(block.steps)
-        if any(value is new for value, _ in step.targets)
-    )
-    own = offset(new.shape, identity(new))
-    for i, step in enumerate(block.steps):
-        for value, _ in step.targets:
-            places = [p for source, p in block.reads(value) if source is old]
-            in_place = i == at and step.kind == "map" and set(places) <= {own}
-            if places and not (i < at or in_place):
-                return False
-    # Copies at the block's end read whatever they read then.
-    return all(old is not each for each in block.graph.outputs)
-
-
-def _lay_out(block: Block, target: Target, carries: int) -> None:
-    """Give every other value a place; a place is free again after the last reader."""
-    last: dict[Node, int] = {}
-    for i, step in enumerate(block.steps):
-        for value, _ in step.targets:
-            for source, _ in block.reads(value):
-                last[source] = i
-    end = len(block.steps)
-    for node, _ in block.copies:
-        found: dict[tuple[Node, Affine], None] = {}
-        accesses(node, identity(node), block.stored, found)
-        last |= {source: end for source, _ in found}
-    free = _Free()
-    carried = set(block.graph.inputs)
-    for node, number in block.copies:
-        found = {}
-        accesses(node, identity(node), block.stored, found)
-        if number < carries and any(source in carried for source, _ in found):
-            block.aside[number] = free.take(_round(node.type.nbytes))
-    ending: dict[int, list[tuple[int, int]]] = {}
-    for i, step in enumerate(block.steps):
-        for node in _places_of(step):
-            if node not in block.given:
-                size = _round(node.type.nbytes)
-                block.places[node] = free.take(size)
-                ending.setdefault(max(i, last.get(node, i)), []).append(
-                    (block.places[node], size)
-                )
-        step.scratch = _scratch(step, block, target)
-        if step.scratch:
-            step.scratch_at = free.take(_round(step.scratch))
-            free.give(step.scratch_at, _round(step.scratch))
-        for place, size in ending.pop(i, []):
-            free.give(place, size)
-    block.size = free.end
-
-
-def _places_of(step: Step) -> list[Node]:
-    if step.kind == "scan":
-        node = step.node
-        return [bind("get", node, index=i) for i in range(len(node.type))]
-    return [value for value, _ in step.targets]
-
-
-def _scratch(step: Step, block: Block, target: Target) -> int:
-    if step.inner is not None:
-        return step.inner.size
-    if step.kind != "dot" or any(each.type.size == 0 for each in step.node.inputs):
-        return 0
-    node = step.node
-    size = 0
-    for each, axes in zip(node.inputs, roles(node)):
-        if operand(each, block.stored, *axes) is None:
-            size += _round(each.type.nbytes)
-    if is_float(node.dtype):
-        size += panel_bytes(node, target)
-    return size
-
-
-class _Free:
-    """Places of a region that are free again, joined where they touch."""
-
-    def __init__(self) -> None:
-        self.end = 0
-        self._gaps: dict[int, int] = {}
-
-    def take(self, size: int) -> int:
-        """Return the start of a free place."""
-        fits = [
-            (length, start) for start, length in self._gaps.items() if length >= size
-        ]
-        if not fits:
-            self.end += size
-            return self.end - size
-        length, start = min(fits)
-        del self._gaps[start]
-        if length > size:
-            self._gaps[start + size] = length - size
-        return start
-
-    def give(self, start: int, size: int) -> None:
-        """Free a place."""
-        if not size:
-            return
-        after = self._gaps.pop(start + size, 0)
-        for other, length in self._gaps.items():
-            if other + length == start:
-                self._gaps[other] = length + size + after
-                return
-        self._gaps[start] = size + after
 
 
 # --- writing the module ----------------------------------------------------------
@@ -497,9 +230,9 @@ def _calls(block: Block) -> int:
 def lower(graph: Graph, target: Target, timed: bool = False) -> Lowered:
     """Write a graph as a module; a `timed` one counts the cycles of every call."""
     block = plan(graph, target)
-    barrier = _round(_CELL.nbytes * _bounds(block))
+    barrier = round_up(_CELL.nbytes * _bounds(block))
     cycles = barrier + MEET_BYTES
-    prefix = cycles + (_round(8 * _calls(block)) if timed else 0)
+    prefix = cycles + (round_up(8 * _calls(block)) if timed else 0)
     threads = _work_to_share(block, target) > 0
     module = _Module(target, threads, barrier, cycles if timed else None)
     main = module.main
@@ -625,7 +358,7 @@ def _write_dot(
         brought = operand(each, block.stored, *axes)
         if brought is None:
             brought = _bring(module, block, each, axes, pointers, scratch)
-            scratch += _round(each.type.nbytes)
+            scratch += round_up(each.type.nbytes)
         found.append(brought)
     if not is_float(node.dtype):
         plain_product(kernel, node, *found)
@@ -666,7 +399,7 @@ def _write_scan(
     assert inner is not None
     attrs = node.attrs
     consts, carries, length = attrs["consts"], attrs["carries"], attrs["length"]
-    results = _places_of(step)
+    results = results_of(step)
     starts = node.inputs[consts : consts + carries]
     _copy_all(module, block, list(zip(starts, results)), pointers)
     if not length:
