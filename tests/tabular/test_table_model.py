@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from pellucid.tabular.model import TableModel
 from pellucid.tabular.source import Source
 from pellucid.tabular.training import train_table
 from pellucid.tabular.words import describe_encoders, describe_target
+from pellucid.train.history import History
 
 SHORT = {"epochs": 3, "hidden": (8,)}
 
@@ -65,6 +68,17 @@ def test_everything_comes_back_from_the_file(
     assert loaded.history.to_dict() == priced.history.to_dict()
     assert loaded.summary() == priced.summary()
     assert not loaded.module.training
+
+
+def test_a_loss_that_was_not_finite_costs_no_model(
+    priced: TableModel, tmp_path: Path
+) -> None:
+    rows = [{"epoch": 1, "iterations": 3, "loss": 0.5, "validation_loss": math.inf}]
+    odd = replace(priced, history=History(rows, "finished"))
+    odd.save(tmp_path / "m.pellucid")
+    (row,) = TableModel.load(tmp_path / "m.pellucid").history
+    assert math.isnan(row.pop("validation_loss"))
+    assert row == {"epoch": 1, "iterations": 3, "loss": 0.5}
 
 
 def test_the_source_comes_back_from_the_file(

@@ -188,6 +188,16 @@ def test_an_interruption_keeps_the_best_so_far(prices: pl.DataFrame) -> None:
     assert tensors(short) != tensors(trained)
 
 
+def test_an_interruption_of_the_first_epoch_leaves_a_model(
+    prices: pl.DataFrame, tmp_path: Path
+) -> None:
+    trained = train_table(prices, "price", SHORT, subscribers=[Interrupt(1)])
+    assert (trained.report.epochs, trained.report.best_epoch) == (0, None)
+    trained.model.save(tmp_path / "m.pellucid")
+    loaded = TableModel.load(tmp_path / "m.pellucid")
+    assert loaded.predict(prices).tolist() == trained.model.predict(prices).tolist()
+
+
 def test_resumed_training_gives_the_bits_of_unbroken_training(
     prices: pl.DataFrame, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ the training. Nothing in it is executed.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -137,7 +138,7 @@ class TableModel:
             "preprocessor": self.preprocessor.to_dict(),
             "target": self.target.to_dict(),
             "settings": self.settings.to_dict(),
-            "history": self.history.to_dict(),
+            "history": _writable(self.history),
             "report": self.report.to_json(),
             "source": asdict(self.source) if self.source else None,
         }
@@ -181,7 +182,25 @@ class TableModel:
             target_from_dict(header["target"]),
             module.eval(),
             TableSettings.from_dict(header["settings"]),
-            History.from_dict(header["history"]),
+            _readable(header["history"]),
             TableReport.from_json(header["report"]),
             Source(**source) if source else None,
         )
+
+
+def _writable(history: History) -> dict[str, Any]:
+    """Return a record as JSON can hold it: a loss that was not finite is null."""
+    plain = history.to_dict()
+    rows = [
+        {name: value if math.isfinite(value) else None for name, value in row.items()}
+        for row in plain["rows"]
+    ]
+    return {**plain, "rows": rows}
+
+
+def _readable(plain: Mapping[str, Any]) -> History:
+    rows = [
+        {name: math.nan if value is None else value for name, value in row.items()}
+        for row in plain["rows"]
+    ]
+    return History.from_dict({**plain, "rows": rows})

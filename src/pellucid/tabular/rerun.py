@@ -62,7 +62,8 @@ def _trained(model: TableModel, table: Any, epochs: int) -> Trainer:
 
 def _check_same(before: dict[str, Any], now: dict[str, Any]) -> None:
     for name in ("iterations", "loss", "validation_loss"):
-        if not math.isclose(before[name], now[name], rel_tol=CLOSE):
+        known = math.isfinite(before[name])
+        if known and not math.isclose(before[name], now[name], rel_tol=CLOSE):
             what = f"{name.replace('_', ' ')} of epoch {before['epoch']}"
             raise DataError(
                 message(
