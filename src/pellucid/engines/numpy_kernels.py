@@ -130,31 +130,36 @@ def _dot(node: Node) -> Kernel:
     """Return a product of operands brought to [batch, row, column]."""
     x, y = node.inputs
     contract, batch = node.attrs["contract"], node.attrs["batch"]
+    if not batch[0] and x.ndim == y.ndim == 2 and len(contract[0]) == 1:
+        ready_x = _turn if contract[0] == (0,) else _tidy
+        ready_y = _turn if contract[1] == (1,) else _tidy
+        return lambda x, y: _matmul(ready_x(x), ready_y(y))
+    shape = node.shape
     plan_x = _plan(x, batch[0], contract[0], contract_last=True)
     plan_y = _plan(y, batch[1], contract[1], contract_last=False)
-    shape = node.shape
-    if not batch[0] and x.ndim == y.ndim == 2 and len(contract[0]) == 1:
-        turn_x, turn_y = contract[0] == (0,), contract[1] == (1,)
-        return lambda x, y: _matmul(x.T if turn_x else x, y.T if turn_y else y)
     return lambda x, y: _matmul(plan_x(x), plan_y(y)).reshape(shape)
 
 
 def _matmul(x: Array, y: Array) -> Array:
-    """Return a product whose bits do not depend on how the operands lie in memory.
-
-    NumPy takes another path, with other last bits, where an operand has gaps, and
-    where both are one array and its transpose.
-    """
-    x, y = _tidy(x), _tidy(y)
+    """Multiply; where both are one array and its transpose, NumPy rounds otherwise."""
     if x.shape[-2] == y.shape[-1] and np.may_share_memory(x, y):
         y = y.copy(order="K")
-    return np.matmul(x, y)
+    product: Array = np.matmul(x, y)
+    return product
 
 
 def _tidy(x: Array) -> Array:
-    """Return the array without gaps, laid out as an elementwise gate would."""
+    """Return the array without gaps, laid out as an elementwise gate would.
+
+    `matmul` takes another path, with other last bits, where there are gaps.
+    """
+    x = np.asarray(x)
     flags = x.flags
     return x if flags.c_contiguous or flags.f_contiguous else np.positive(x)
+
+
+def _turn(x: Array) -> Array:
+    return _tidy(x).T
 
 
 def _plan(
@@ -164,7 +169,7 @@ def _plan(
     groups = [batch, free, contract] if contract_last else [batch, contract, free]
     order = [axis for group in groups for axis in group]
     shape = [math.prod(operand.shape[axis] for axis in group) for group in groups]
-    return lambda array: np.transpose(array, order).reshape(shape)
+    return lambda array: np.transpose(_tidy(array), order).reshape(shape)
 
 
 def _conv(node: Node) -> Kernel:
