@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from pellucid.errors import ShapeError
 
-__all__ = ["plan_index"]
+__all__ = ["plan_index", "whole_shape"]
 
 Step = tuple[str, dict[str, Any], Any]
 
@@ -95,3 +96,16 @@ def _entries(key: Any, size: int, axis: int) -> range:
     if not -size <= key < size:
         raise IndexError(f"index {key} is outside axis {axis} of size {size}")
     return range(int(key) % size, int(key) % size + 1)
+
+
+def whole_shape(old: Sequence[int], new: Sequence[Any]) -> tuple[int, ...]:
+    """Return a new shape for as many elements, its one −1 worked out.
+
+    >>> whole_shape((2, 3), (-1, 2))
+    (3, 2)
+    """
+    sizes = [int(size) for size in new]
+    if -1 in sizes:
+        rest = math.prod(size for size in sizes if size != -1)
+        sizes[sizes.index(-1)] = math.prod(old) // rest if rest else 0
+    return tuple(sizes)

@@ -8,13 +8,12 @@ There is one class and one rule table for both.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from pellucid.closures import note
 from pellucid.config import current
 from pellucid.dtypes import DType, as_dtype, is_float, promote
 from pellucid.engines.numpy_ import run_gate
@@ -26,7 +25,7 @@ from pellucid.errors import (
     message,
 )
 from pellucid.grad.transform import gradients
-from pellucid.indexing import plan_index
+from pellucid.indexing import plan_index, whole_shape
 from pellucid.ir.graph import (
     Array,
     Node,
@@ -38,6 +37,7 @@ from pellucid.ir.graph import (
     toposort,
 )
 from pellucid.ir.types import Shape, TensorType
+from pellucid.operators import Operators
 
 __all__ = [
     "Buffer",
@@ -49,7 +49,6 @@ __all__ = [
     "as_tensor",
     "expand",
     "grad",
-    "known_values_met",
     "meet",
     "take",
     "tensor",
@@ -63,7 +62,7 @@ _SCALAR = bool | int | float
 leaf_values: WeakKeyDictionary[Node, Array] = WeakKeyDictionary()
 
 
-class Tensor:
+class Tensor(Operators):
     """An array that knows how it was computed.
 
     >>> x = tensor([1.0, 2.0, 3.0], requires_grad=True)
@@ -214,47 +213,18 @@ class Tensor:
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
 
-    __hash__ = object.__hash__
+    # --- operators ---
 
-    # --- arithmetic ---
+    def _binary(
+        self, op: str, other: Any, *, floats: bool = False, swap: bool = False
+    ) -> Tensor:
+        x, y = meet(other, self, floats) if swap else meet(self, other, floats)
+        if op == "sub":  # no gate: x + (−y) has the same bits
+            return apply("add", x, apply("neg", y))
+        return apply(op, x, y)
 
-    def __add__(self, other: TensorLike) -> Tensor:
-        return apply("add", *meet(self, other))
-
-    def __sub__(self, other: TensorLike) -> Tensor:
-        x, y = meet(self, other)
-        return apply("add", x, apply("neg", y))
-
-    def __mul__(self, other: TensorLike) -> Tensor:
-        return apply("mul", *meet(self, other))
-
-    def __truediv__(self, other: TensorLike) -> Tensor:
-        return apply("div", *meet(self, other, floats=True))
-
-    def __pow__(self, other: TensorLike) -> Tensor:
-        return apply("pow", *meet(self, other, floats=True))
-
-    def __radd__(self, other: TensorLike) -> Tensor:
-        return self + other
-
-    def __rmul__(self, other: TensorLike) -> Tensor:
-        return self * other
-
-    def __rsub__(self, other: TensorLike) -> Tensor:
-        x, y = meet(other, self)
-        return apply("add", x, apply("neg", y))
-
-    def __rtruediv__(self, other: TensorLike) -> Tensor:
-        return apply("div", *meet(other, self, floats=True))
-
-    def __rpow__(self, other: TensorLike) -> Tensor:
-        return apply("pow", *meet(other, self, floats=True))
-
-    def __neg__(self) -> Tensor:
-        return apply("neg", self)
-
-    def __abs__(self) -> Tensor:
-        return apply("abs", self)
+    def _unary(self, op: str) -> Tensor:
+        return apply(op, self)
 
     def __matmul__(self, other: TensorLike) -> Tensor:
         return _matmul(self, as_tensor(other, like=self))
@@ -262,37 +232,7 @@ class Tensor:
     def __rmatmul__(self, other: TensorLike) -> Tensor:
         return _matmul(as_tensor(other, like=self), self)
 
-    # --- comparison and logic ---
-
-    def __eq__(self, other: TensorLike) -> Tensor:  # type: ignore[override]
-        return apply("eq", *meet(self, other))
-
-    def __ne__(self, other: TensorLike) -> Tensor:  # type: ignore[override]
-        return apply("not", self == other)
-
-    def __lt__(self, other: TensorLike) -> Tensor:
-        return apply("lt", *meet(self, other))
-
-    def __le__(self, other: TensorLike) -> Tensor:
-        return apply("le", *meet(self, other))
-
-    def __gt__(self, other: TensorLike) -> Tensor:
-        return apply("lt", *meet(self, other)[::-1])
-
-    def __ge__(self, other: TensorLike) -> Tensor:
-        return apply("le", *meet(self, other)[::-1])
-
-    def __and__(self, other: TensorLike) -> Tensor:
-        return apply("and", *meet(self, other))
-
-    def __or__(self, other: TensorLike) -> Tensor:
-        return apply("or", *meet(self, other))
-
-    def __xor__(self, other: TensorLike) -> Tensor:
-        return apply("xor", *meet(self, other))
-
-    def __invert__(self) -> Tensor:
-        return apply("not", self)
+    __hash__ = object.__hash__
 
     # --- shape and reductions ---
 
@@ -304,7 +244,7 @@ class Tensor:
     def reshape(self, *shape: int | Sequence[int]) -> Tensor:
         """The same elements in another shape; one size may be −1."""
         sizes = tuple(shape[0]) if shape and not isinstance(shape[0], int) else shape
-        return apply("reshape", self, shape=_whole_shape(self, sizes))
+        return apply("reshape", self, shape=whole_shape(self.shape, sizes))
 
     @property
     def T(self) -> Tensor:  # noqa: N802 - the name of the Array API standard
@@ -476,33 +416,6 @@ def apply_many(op: str, *operands: Tensor, **attrs: Any) -> tuple[Tensor, ...]:
     return _apply(op, operands, attrs)
 
 
-_met: ContextVar[dict[Node, Tensor] | None] = ContextVar("pellucid_met", default=None)
-
-
-@contextmanager
-def known_values_met() -> Iterator[dict[Node, Tensor]]:
-    """Collect the tensors of known value that meet symbols in this block.
-
-    A function that is traced as the body of a gate may close over them; they must be
-    operands of the gate, or no gradient would reach them. What an inner block
-    collects, the outer one has too.
-    """
-    outer, met = _met.get(), dict[Node, Tensor]()
-    token = _met.set(met)
-    try:
-        yield met
-    finally:
-        _met.reset(token)
-        if outer is not None:
-            outer.update(met)
-
-
-def _note(operands: tuple[Tensor, ...]) -> None:
-    met = _met.get()
-    if met is not None:
-        met.update((each._node, each) for each in operands if each.has_value)
-
-
 def _apply(
     op: str, operands: tuple[Tensor, ...], attrs: dict[str, Any]
 ) -> tuple[Tensor, ...]:
@@ -511,7 +424,7 @@ def _apply(
     nodes = results(node) if many else (node,)
     known = [each._value for each in operands]
     if any(each is None for each in known):
-        _note(operands)
+        note((each._node, each) for each in operands if each.has_value)
         return tuple([Tensor(each) for each in nodes])
     found = run_gate(node, *known)
     pairs = list(zip(nodes, found)) if many else [(node, found)]
@@ -594,14 +507,6 @@ def whole_axes(x: Tensor, axis: int | Sequence[int] | None) -> tuple[int, ...]:
         if not -x.ndim <= each < x.ndim:
             raise ShapeError(f"axis {each} is not an axis of {x.type}")
     return tuple(each % x.ndim for each in axes)
-
-
-def _whole_shape(x: Tensor, shape: Sequence[Any]) -> Shape:
-    sizes = [int(size) for size in shape]
-    if -1 in sizes:
-        rest = int(np.prod([size for size in sizes if size != -1], dtype=int))
-        sizes[sizes.index(-1)] = x.size // rest if rest else 0
-    return tuple(sizes)
 
 
 def _matmul(x: Tensor, y: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pellucid.closures import known_values_met
 from pellucid.dtypes import is_float
 from pellucid.errors import ArgumentError, GradientError, ShapeError, message
 from pellucid.functional.layout import concat
@@ -20,7 +21,6 @@ from pellucid.tensor import (
     apply_many,
     as_tensor,
     expand,
-    known_values_met,
 )
 from pellucid.tracing import graph_of, symbol
 from pellucid.tree import flatten, leaves, map_leaves, unflatten

@@ -86,6 +86,52 @@ class _Body:
         )
 
 
+@dataclass(frozen=True)
+class _BackStep:
+    """One step of the backward scan: symbols that come in, nodes that go out.
+
+    `carries`, `consts` and `slices` are the body's inputs that get a gradient.
+    """
+
+    carries: tuple[Node, ...]
+    consts: tuple[Node, ...]
+    slices: tuple[Node, ...]
+    d_carries: tuple[Node, ...]
+    d_consts: tuple[Node, ...]
+    d_results: dict[int, Node]
+    targets: tuple[Node, ...]
+
+    @property
+    def incoming(self) -> tuple[Node, ...]:
+        """The symbols, in the order in which the scan brings them."""
+        return *self.d_carries, *self.d_consts, *self.d_results.values()
+
+
+def _back_step(
+    gs: dict[int, Node], body: _Body, wanted: Sequence[bool], pull: Pull
+) -> _BackStep:
+    want = dict(zip(body.graph.inputs, wanted))
+    consts = tuple(n for n in body.consts if want[n] and is_float(n.dtype))
+    carries = tuple(n for n in body.carries if is_float(n.dtype))
+    slices = tuple(n for n in body.slices if want[n] and is_float(n.dtype))
+    outputs, ends = body.graph.outputs, list(body.carries)
+    d_carries = tuple(input_node(n.type, "d_carry") for n in carries)
+    d_consts = tuple(input_node(n.type, "d_const") for n in consts)
+    d_results = {
+        i: input_node(outputs[i].type, "d_result") for i in gs if i >= len(ends)
+    }
+    seeds = [(outputs[ends.index(n)], d) for n, d in zip(carries, d_carries)]
+    seeds += [(outputs[i], d) for i, d in d_results.items()]
+    found = pull(seeds, [*consts, *carries, *slices])
+    sums = [d + found[n] if n in found else d for n, d in zip(consts, d_consts)]
+    targets = (
+        *(_or_zeros(found, n) for n in carries),
+        *sums,
+        *(_or_zeros(found, n) for n in slices),
+    )
+    return _BackStep(carries, consts, slices, d_carries, d_consts, d_results, targets)
+
+
 def _scan(gs: dict[int, Node], y: Node, wanted: Sequence[bool], pull: Pull) -> Flow:
     """Run the body's backward from the last step to the first.
 
@@ -94,69 +140,36 @@ def _scan(gs: dict[int, Node], y: Node, wanted: Sequence[bool], pull: Pull) -> F
     run again. Gradients of constants add up over the steps.
     """
     body = _Body.of(y)
-    want = dict(zip(body.graph.inputs, wanted))
-    consts = [each for each in body.consts if want[each] and is_float(each.dtype)]
-    carries = [each for each in body.carries if is_float(each.dtype)]
-    slices = [each for each in body.slices if want[each] and is_float(each.dtype)]
-
-    first = len(body.carries)
-    ends = {each: i for i, each in enumerate(body.carries)}
-    d_carries = {each: input_node(each.type, "d_carry") for each in carries}
-    seeds = [(body.graph.outputs[ends[each]], d_carries[each]) for each in carries]
-    d_stacks = {
-        i: input_node(body.graph.outputs[i].type, "d_result") for i in gs if i >= first
-    }
-    seeds += [(body.graph.outputs[i], seed) for i, seed in d_stacks.items()]
-
-    found = pull(seeds, [*consts, *carries, *slices])
-    sums = {each: input_node(each.type, "d_const") for each in consts}
-    totals = [
-        sums[each] + found[each] if each in found else sums[each] for each in consts
-    ]
-    targets = [
-        *(_or_zeros(found, each) for each in carries),
-        *totals,
-        *(_or_zeros(found, each) for each in slices),
-    ]
-
-    incoming = {*d_carries.values(), *d_stacks.values(), *sums.values()}
-    kept = _kept(targets, incoming, body.graph, y.attrs["keep"] == "carry")
-    stacks = _stacks(y, body, kept)
+    back = _back_step(gs, body, wanted, pull)
+    kept = _kept(back.targets, set(back.incoming), y.attrs["keep"] == "carry")
     stand_in = {
         each: each if each.op.name == "input" else input_node(each.type, "kept")
         for each in kept
     }
-    used_consts = [each for each in kept if each in body.consts]
+    consts = [each for each in kept if each in body.consts]
     sequences = [each for each in kept if each not in body.consts]
     backward = Graph(
-        (
-            *used_consts,
-            *d_carries.values(),
-            *sums.values(),
-            *d_stacks.values(),
-            *(stand_in[each] for each in sequences),
-        ),
-        tuple(substitute(targets, dict(stand_in))),
+        (*consts, *back.incoming, *(stand_in[each] for each in sequences)),
+        tuple(substitute(back.targets, dict(stand_in))),
     )
-    outside = dict(zip(body.graph.inputs, y.inputs))
+    outside, stacks = dict(zip(body.graph.inputs, y.inputs)), _stacks(y, body, kept)
+    ends = list(body.carries)
     node = bind(
         "scan",
-        *(outside[each] for each in used_consts),
-        *(_given(gs, ends[each], each) for each in carries),
-        *(fill(0.0, each.type) for each in consts),
-        *(gs[i] for i in d_stacks),
+        *(outside[each] for each in consts),
+        *(_given(gs, ends.index(each), each) for each in back.carries),
+        *(fill(0.0, each.type) for each in back.consts),
+        *(gs[i] for i in back.d_results),
         *(stacks[each] for each in sequences),
         body=backward,
-        consts=len(used_consts),
-        carries=len(carries) + len(consts),
+        consts=len(consts),
+        carries=len(back.carries) + len(back.consts),
         length=y.attrs["length"],
         reverse=not y.attrs["reverse"],
         keep="all",
     )
-    flows = {
-        each: bind("get", node, index=i)
-        for i, each in enumerate((*carries, *consts, *slices))
-    }
+    heads = (*back.carries, *back.consts, *back.slices)
+    flows = {each: bind("get", node, index=i) for i, each in enumerate(heads)}
     return tuple(flows.get(each) for each in body.graph.inputs)
 
 
@@ -169,7 +182,7 @@ def _given(gs: dict[int, Node], index: int, like: Node) -> Node:
 
 
 def _kept(
-    targets: Sequence[Node], incoming: set[Node], body: Graph, only_inputs: bool
+    targets: Sequence[Node], incoming: set[Node], only_inputs: bool
 ) -> list[Node]:
     """Return the forward values that the backward step reads, in a fixed order."""
     backward = set(incoming)
