@@ -452,7 +452,7 @@ def meet(x: TensorLike, y: TensorLike, floats: bool = False) -> tuple[Tensor, Te
     y = as_tensor(y)
     if not (x.has_value and y.has_value):
         # Broadcasts go into the graph: a literal of the full shape would be large.
-        _note((x, y))
+        note((each._node, each) for each in (x, y) if each.has_value)
         x, y = Tensor(x._node), Tensor(y._node)
     dtype = _common(x.dtype, y.dtype, floats)
     if x.shape == y.shape:
