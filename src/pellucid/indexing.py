@@ -77,8 +77,9 @@ def _slices(shape: Sequence[int], keys: Sequence[Any]) -> tuple[list[Step], list
         if entries.step < 0:
             backward.append(axis)
             entries = entries[::-1]
-        start = entries.start if len(entries) else 0
-        bounds.append((start, entries.stop if len(entries) else 0, entries.step))
+        # Reversed, a range may stop beyond the axis: it ends behind its last entry.
+        inside = (entries[0], entries[-1] + 1) if len(entries) else (0, 0)
+        bounds.append((*inside, entries.step if len(entries) > 1 else 1))
     steps: list[Step] = []
     if any(bound != (0, size, 1) for bound, size in zip(bounds, shape)):
         begin, end, stride = zip(*bounds)
