@@ -22,8 +22,8 @@ __all__ = ["Config", "config", "current"]
 class Config:
     """The settings. Each can be set by an environment name `PELLUCID_<FIELD>`."""
 
-    engine: str = "numpy"
-    """The engine that `fit` and `predict` use."""
+    engine: str = "auto"
+    """The engine that `fit` and `predict` use; `auto` is llvm where it runs."""
     dtype: str = "f32"
     """The dtype of parameters and of Python floats: `f32` or `f64`."""
 

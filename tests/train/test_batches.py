@@ -23,14 +23,14 @@ def test_epochs_and_iterations_are_counted(xor, make_trainer, batch_size, iterat
 def test_every_row_is_seen_once_an_epoch(xor):
     X, y = xor
     plan = Plan({"x": X, "y": y}, 32, True, 0)
-    seen = np.concatenate(list(plan.parts(3)))
+    seen = np.concatenate(list(plan.parts(3, 5)))
     assert sorted(seen) == list(range(203))
     assert (seen != plan.order(4)).any()
 
 
 def test_a_long_epoch_is_cut_into_parts_of_whole_steps():
     plan = Plan({"x": np.zeros((5000, 1), np.float32)}, 3, True, 0)
-    parts = list(plan.parts(0))
+    parts = list(plan.parts(0, 512))
     assert len(parts) > 1
     assert all(len(part) % 3 == 0 for part in parts[:-1])
     assert (np.concatenate(parts) == plan.order(0)).all()

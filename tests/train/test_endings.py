@@ -90,7 +90,7 @@ def test_ctrl_c_keeps_the_best_weights_and_says_so(xor, make_trainer, capsys):
     X, y = (np.concatenate([each] * 100) for each in xor)
     history = trainer.fit(X, y, epochs=10_000, batch_size=4, validation=0.2, verbose=1)
     assert history.stopped == "interrupted"
-    assert history.epochs == 3
+    assert 3 <= history.epochs < 10_000
     assert facts[-2].kind == "interrupted"
     assert facts[-2].data["kept"] == f"the weights of epoch {history.best_epoch}"
     assert "interrupted: kept the weights of epoch" in capsys.readouterr().err

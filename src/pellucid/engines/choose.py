@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import cache
 
@@ -10,16 +11,33 @@ from pellucid.engines.numpy_ import NumpyEngine
 from pellucid.engines.program import Engine
 from pellucid.errors import ArgumentError, did_you_mean, message
 
+_log = logging.getLogger(__name__)
+
 __all__ = ["ENGINES", "engine_named"]
 
 
 def _llvm() -> Engine:
     from pellucid.engines.llvm.engine import LlvmEngine
+    from pellucid.engines.llvm.native import target
 
+    target()  # fails here, not in mid-training, where LLVM cannot serve
     return LlvmEngine()
 
 
-ENGINES: dict[str, Callable[[], Engine]] = {"numpy": NumpyEngine, "llvm": _llvm}
+def _auto() -> Engine:
+    """Return the llvm engine, or, where it does not run, the numpy engine."""
+    try:
+        return _made("llvm")
+    except (ImportError, OSError, RuntimeError) as error:
+        _log.warning("the llvm engine does not run here (%s); numpy serves", error)
+        return _made("numpy")
+
+
+ENGINES: dict[str, Callable[[], Engine]] = {
+    "auto": _auto,
+    "llvm": _llvm,
+    "numpy": NumpyEngine,
+}
 """How each engine is made, by its name; none is loaded before it is asked for."""
 
 

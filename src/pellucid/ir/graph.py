@@ -49,6 +49,7 @@ __all__ = [
 
 Array: TypeAlias = npt.NDArray[Any]
 _PACKAGE = str(Path(__file__).resolve().parent.parent)
+_COMMANDS = str(Path(_PACKAGE) / "cli")
 
 
 # --- where a node was born -------------------------------------------------------
@@ -101,6 +102,8 @@ def _birth() -> Birth:
         return fixed
     frame: FrameType | None = sys._getframe(2)
     while frame is not None and _is_ours(frame.f_code.co_filename):
+        if frame.f_code.co_filename.startswith(_COMMANDS):
+            return Birth(path=_path.get())  # what runs a command is not the user's code
         frame = frame.f_back
     if frame is None:
         return Birth(path=_path.get())

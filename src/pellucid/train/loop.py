@@ -73,7 +73,7 @@ class Loop:
         except _Interrupted as interruption:
             progress, stopped = interruption.progress, "interrupted"
         except KeyboardInterrupt:
-            # Between two epochs, while someone looked at an event or a file was written.
+            # Between two epochs: someone looked at an event, or a file was written.
             stopped = "interrupted"
         return self._finished(progress, stopped)
 
@@ -90,6 +90,7 @@ class Loop:
             "batch_size": plan.batch,
             "rows": plan.rows,
             "shuffle": plan.shuffle,
+            "optimizer": self.programs.recipe.optimizer.spec,
         }
 
     # --- one epoch ---
@@ -100,7 +101,8 @@ class Loop:
         self.journal.add(snapshot)
         state, results = before.state, []
         try:
-            for order in self.plan.parts(before.epoch):
+            most = self.programs.steps_a_run(state, self.plan)
+            for order in self.plan.parts(before.epoch, most):
                 result = self._part(before, state, order)
                 state = result.state
                 results.append(result)

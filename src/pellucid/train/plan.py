@@ -20,9 +20,6 @@ Data = dict[str, Array]
 _ORDER = 0xFFFFFFFF
 """Folded into the seed's key for the order of rows; no step has this number."""
 
-_MOST_STEPS = 512
-"""The most steps of one program run: between two runs training can be stopped."""
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -55,12 +52,11 @@ class Plan:
         key = fold_in(fold_in(key_of(self.seed), _ORDER), epoch)
         return permutation(key, self.rows)
 
-    def parts(self, epoch: int, first: int = 0) -> Iterator[Array]:
-        """Return the order in parts of whole steps, from step `first` of the epoch."""
-        order = self.order(epoch)[first * self.batch :]
-        steps = -(-len(order) // self.batch)
-        runs = -(-steps // _MOST_STEPS)
-        size = -(-steps // runs) * self.batch if runs else 1
+    def parts(self, epoch: int, most: int) -> Iterator[Array]:
+        """Return the order in even parts of whole steps, at most `most` steps each."""
+        order = self.order(epoch)
+        runs = -(-self.steps // most)
+        size = -(-self.steps // runs) * self.batch
         return (order[i : i + size] for i in range(0, len(order), size))
 
     def rows_of(self, epoch: int, step: int) -> Array:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.engines.program import Engine, Program
+from pellucid.engines.program import Engine, Program, cost_of
 from pellucid.ir.graph import Array, Graph
 from pellucid.ir.types import TensorType
 from pellucid.random import key_of
@@ -18,6 +18,9 @@ from pellucid.train.state import TrainState
 from pellucid.train.step import Recipe, epoch_graph, evaluate_graph, predict_graph
 
 __all__ = ["EpochResult", "Programs"]
+
+_MOST_STEPS, _FLOPS = 1024, 20_000_000_000
+"""The most steps, and the most arithmetic, of one run of a program."""
 
 _ROWS = 4096
 """The rows that one run evaluates or predicts."""
@@ -38,6 +41,7 @@ class Programs:
     def __init__(self, recipe: Recipe, engine: Engine) -> None:
         self.recipe, self.engine = recipe, engine
         self._built: dict[Any, Program] = {}
+        self._steps: dict[Any, int] = {}
         self._outputs: list[str] = [""]
 
     def _program(self, key: Any, build: Callable[[], Graph]) -> Program:
@@ -60,6 +64,19 @@ class Programs:
         new, losses, metrics = found[:count], found[count], found[count + 1 :]
         named = dict(zip(self.recipe.metrics, metrics))
         return EpochResult(state.with_leaves(new), losses, named)
+
+    def steps_a_run(self, state: TrainState, plan: Plan) -> int:
+        """Return the most steps of one run of a program.
+
+        Between two runs training can be stopped and a lost number is noticed; so a
+        run is kept to a fraction of a second, by the arithmetic of a step.
+        """
+        key = plan.batch, tuple(plan.types.items())
+        if key not in self._steps:
+            one = epoch_graph(self.recipe, state, plan.types, 1, plan.batch, 0)
+            few = _FLOPS // max(1, cost_of(one).flops)
+            self._steps[key] = min(max(few, 1), _MOST_STEPS)
+        return self._steps[key]
 
     def run_of(
         self, plan: Plan, epoch: int, monitor: float, like: TrainState

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-import numpy as np
-
-from pellucid.engines.llvm import maths
+from pellucid.engines.llvm import circular, maths, powers
 from pellucid.engines.llvm.emit import Function, Kind
 
 __all__ = ["GATES", "Row"]
@@ -127,17 +125,17 @@ GATES: dict[str, Row] = {
     "add": _arithmetic("fadd", "add"),
     "mul": _arithmetic("fmul", "mul"),
     "div": _arithmetic("fdiv", "sdiv"),
-    "pow": _intrinsic("pow"),
+    "pow": lambda f, kind, to, x, y: powers.pow(f, kind, x, y),
     "maximum": _extreme("ogt", "max"),
     "minimum": _extreme("olt", "min"),
     "neg": _neg,
     "exp": lambda f, kind, to, x: maths.exp(f, kind, x),
     "log": lambda f, kind, to, x: maths.log(f, kind, x),
     "sqrt": _intrinsic("sqrt"),
-    "sin": _intrinsic("sin"),
-    "cos": _intrinsic("cos"),
+    "sin": lambda f, kind, to, x: circular.sin(f, kind, x),
+    "cos": lambda f, kind, to, x: circular.cos(f, kind, x),
     "tanh": lambda f, kind, to, x: maths.tanh(f, kind, x),
-    "erf": lambda f, kind, to, x: lane_by_lane(f, kind, "erf", x),
+    "erf": lambda f, kind, to, x: maths.erf(f, kind, x),
     "abs": _abs,
     "floor": _intrinsic("floor"),
     "sign": _sign,
@@ -153,17 +151,3 @@ GATES: dict[str, Row] = {
     "stop": lambda f, kind, to, x: x,
 }
 """Every elementwise gate."""
-
-
-def lane_by_lane(f: Function, kind: Kind, name: str, x: str) -> str:
-    """Call a function of the C library on each lane."""
-    name += "f" if kind.dtype == np.float32 else ""
-    one = Kind(kind.dtype)
-    if kind.lanes == 1:
-        return f.call(name, str(one), (str(one), x))
-    result = "poison"
-    for lane in range(kind.lanes):
-        each = f.let(f"extractelement {kind} {x}, i32 {lane}")
-        found = f.call(name, str(one), (str(one), each))
-        result = f.let(f"insertelement {kind} {result}, {one} {found}, i32 {lane}")
-    return result

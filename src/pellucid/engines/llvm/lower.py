@@ -204,8 +204,9 @@ def _is_shared(step: Step, target: Target) -> bool:
         return node.type.size > 1 and bool(
             node.inputs[0].type.size >= 4 * _SHARED_ELEMENTS
         )
-    big = bool(node.type.size >= _SHARED_ELEMENTS)
-    return step.kind in ("map", "gather") and big
+    if step.kind in ("map", "gather"):
+        return bool(node.type.size >= _SHARED_ELEMENTS)
+    return False
 
 
 def _work_to_share(block: Block, target: Target) -> int:
