@@ -365,7 +365,7 @@ def _write_dot(
         plain_product(kernel, node, *found)
         return
     panels = ""
-    if needs_panels(node, found[1]):
+    if needs_panels(node, found[1], module.target):
         panel = input_node(node.type, "panels")
         pointers[panel] = module.at("%arena", scratch)
         panels = kernel.pointer(panel)

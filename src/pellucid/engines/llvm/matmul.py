@@ -24,11 +24,14 @@ __all__ = ["Product", "matmul"]
 _DEEP = 512
 """The most rows of the right operand that one pass goes through."""
 
-_WORTH_SHARING = 1 << 18
+_WORTH_SHARING = 1 << 20
 """Multiplications below which threads cost more than they bring."""
 
-_CROWDED = 64 << 10
-"""Bytes of a right operand above which it is always brought into panels."""
+_FIRST_CACHE = 24 << 10
+"""Bytes of a tile's rows that stay in the first cache beside the left operand."""
+
+_SET_STRIDE = 2048
+"""Bytes between rows at which they fall into few sets of the first cache."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +131,10 @@ def _tile(target: Target, dtype: Kind, m: int, n: int) -> _Tile:
     while lanes > 1 and lanes // 2 >= n:
         lanes //= 2
     vectors = 2 if n > lanes else 1
-    rows = (target.registers - 1 - vectors) // vectors
-    rows = min(rows, 14 if vectors == 2 else 16, m)
+    most = (target.registers - 1 - vectors) // vectors
+    most = min(most, 14 if vectors == 2 else 16)
+    # Tiles of even height: a last one of a row or two would leave registers idle.
+    rows = -(-m // -(-m // most))
     return _Tile(rows, vectors, Kind(dtype.dtype, lanes))
 
 
@@ -175,11 +180,19 @@ def can_share(node: Node, target: Target) -> bool:
     return shape.n >= 2 * tile.columns and work >= _WORTH_SHARING
 
 
-def needs_panels(node: Node, y: Operand) -> bool:
-    """Return whether the right operand is brought into panels first."""
-    shape = product_of(node)
-    big = shape.k * shape.n * node.dtype.itemsize > _CROWDED
-    return (y.column != 1 and shape.n > 1) or (big and shape.m >= 32)
+def needs_panels(node: Node, y: Operand, target: Target) -> bool:
+    """Return whether the right operand is brought into panels first.
+
+    Columns that stand apart must be. Rows of a tile's width stay where they are as
+    long as they fit the first cache together and do not crowd its sets.
+    """
+    shape, size = product_of(node), node.dtype.itemsize
+    if shape.n == 1 or shape.m < 32:
+        return y.column != 1 and shape.n > 1
+    tile = _tile(target, Kind(node.dtype), shape.m, shape.n)
+    strip = min(shape.k, _DEEP) * tile.columns * size
+    crowded = (y.row * size) % _SET_STRIDE == 0
+    return y.column != 1 or strip > _FIRST_CACHE or (crowded and shape.k > 8)
 
 
 def panel_bytes(node: Node, target: Target) -> int:
