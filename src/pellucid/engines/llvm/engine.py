@@ -10,8 +10,9 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
+from pathlib import Path
 from threading import Lock
 
 import numpy as np
@@ -89,8 +90,19 @@ class LlvmEngine(Engine):
 
 def _digest(graph: Graph) -> str:
     """Return a name for all that decides the machine code of a graph."""
-    facts = (version("pellucid"), version("llvmlite"), processor(), render(graph))
+    facts = (_compiler(), version("llvmlite"), processor(), render(graph))
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+
+
+@cache
+def _compiler() -> str:
+    """Return a digest of the compiler itself: another one may write other code."""
+    package = Path(__file__).parents[2]
+    files = [*package.glob("engines/llvm/*.py"), *package.glob("passes/*.py")]
+    digest = hashlib.sha256(version("pellucid").encode())
+    for each in sorted(files):
+        digest.update(each.read_bytes())
+    return digest.hexdigest()
 
 
 class LlvmProgram(Program):

@@ -15,6 +15,7 @@ import numpy as np
 from pellucid.dtypes import is_float
 from pellucid.engines.llvm.conv import conv
 from pellucid.engines.llvm.emit import Function
+from pellucid.engines.llvm.integers import plain_product
 from pellucid.engines.llvm.kernels import Kernel, Target, fill, map_kernel
 from pellucid.engines.llvm.matmul import (
     Operand,
@@ -22,7 +23,6 @@ from pellucid.engines.llvm.matmul import (
     matmul,
     needs_panels,
     operand,
-    plain_product,
     roles,
 )
 from pellucid.engines.llvm.meet import MEET, MEET_BYTES

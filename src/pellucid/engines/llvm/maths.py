@@ -156,9 +156,10 @@ def tanh(f: Function, kind: Kind, x: str) -> str:
     z = v.mul(r, r)
     t = v.fma(v.mul(r, z), v.polynomial(z, _TANH[size]), r)
     scale = v.power_of_two(v.bits(shifted))
-    less, more = v.sub(scale, 1.0), v.add(scale, 1.0)
-    whole = v.div(v.fma(more, t, less), v.fma(less, t, more))
-    return v.copysign(whole, x)
+    above = v.fma(v.add(scale, 1.0), t, v.sub(scale, 1.0))
+    # What is below is above + 2·(1 − t): so their rounding errors cancel.
+    below = v.add(v.fma(t, -2.0, above), 2.0)
+    return v.copysign(v.div(above, below), x)
 
 
 def erf(f: Function, kind: Kind, x: str) -> str:
