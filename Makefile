@@ -15,6 +15,8 @@ VENV = .venv
 BIN = $(VENV)/bin
 CORE = $(VENV)/.core-installed
 DEV = $(VENV)/.dev-installed
+BENCH = .bench
+PEERS = $(BENCH)/.peers-installed
 
 # One thread per test process: several processes run side by side.
 PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
@@ -35,11 +37,12 @@ lint: $(DEV)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_architecture.py
 
-bench: $(DEV)
-	$(BIN)/python -m benchmarks
+# In an environment of its own: the other libraries are no dependencies of ours.
+bench: $(PEERS)
+	$(BENCH)/bin/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests benchmarks examples -name __pycache__ -type d -prune \
 		-exec rm -rf {} +
 
@@ -56,3 +59,9 @@ $(CORE): $(BIN)/pip pyproject.toml
 $(DEV): $(BIN)/pip pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $(CORE) $@
+
+$(PEERS): $(BIN)/pip pyproject.toml benchmarks/requirements.txt
+	test -x $(BENCH)/bin/pip || $(BIN)/python -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --editable . \
+		--requirement benchmarks/requirements.txt
+	touch $@

@@ -1,0 +1,63 @@
+"""Pellucid: `Trainer.fit` and `Trainer.predict`, as a user writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from benchmarks.data import examples, weights
+from benchmarks.rows import Row
+from pellucid import Trainer, nn, optim
+
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
+LOSSES = {"classes": nn.CrossEntropyLoss, "values": nn.MSELoss}
+OPTIMIZERS = {"adam": optim.Adam, "sgd": optim.SGD}
+
+
+def _trainer(row: Row, engine: str) -> Trainer:
+    layers: list[nn.Module] = []
+    for into, out in row.layers:
+        layers += [nn.Linear(into, out), ACTIVATIONS[row.activation]()]
+    model = nn.Sequential(*layers[:-1])
+    optimizer = OPTIMIZERS[row.optimizer](lr=row.learning_rate)
+    return Trainer(model, LOSSES[row.task](), optimizer, seed=0, engine=engine)
+
+
+def _start(trainer: Trainer, row: Row) -> None:
+    linear = [each for each in trainer.model if isinstance(each, nn.Linear)]
+    for layer, (weight, bias) in zip(linear, weights(row)):
+        layer.weight.value, layer.bias.value = weight.copy(), bias.copy()
+
+
+class Session:
+    """A trainer and its data. Its own order of rows is the one of seed 0."""
+
+    def __init__(self, row: Row, engine: str) -> None:
+        self.row, self.trainer = row, _trainer(row, engine)
+        self.x, self.y = examples(row)
+
+    def reset(self) -> None:
+        """Go back to the first weights."""
+        _start(self.trainer, self.row)
+        self.trainer.progress = None
+
+    def run(self, epochs: int, orders: Sequence[Any] | None) -> list[float]:
+        """Train; the order is `Trainer`'s in either case."""
+        history = self.trainer.fit(
+            self.x,
+            self.y,
+            epochs=epochs,
+            batch_size=self.row.batch,
+            shuffle=self.row.shuffle,
+            verbose=0,
+        )
+        return history["loss"]
+
+
+def prepare(row: Row, engine: str = "llvm") -> Session | Callable[[Any], Any]:
+    """Return a session, or `predict`."""
+    if row.kind == "train":
+        return Session(row, engine)
+    trainer = _trainer(row, engine)
+    _start(trainer, row)
+    return trainer.predict
