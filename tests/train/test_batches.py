@@ -183,3 +183,13 @@ def test_a_sample_weight_must_be_a_weight_a_row(xor, make_trainer):
         with pytest.raises(DataError) as caught:
             make_trainer().fit(X, y, sample_weight=bad, verbose=0)
         assert text in str(caught.value)
+
+
+def test_predictions_do_not_depend_on_how_many_rows_are_asked_for(xor, make_trainer):
+    X, y = xor
+    trainer = make_trainer(engine="numpy")
+    trainer.fit(X, y, epochs=1, verbose=0)
+    whole = trainer.predict(X)
+    for count in (1, 2, 3, 5, 64, 130):
+        np.testing.assert_allclose(trainer.predict(X[:count]), whole[:count], rtol=1e-5)
+    assert trainer.predict(np.concatenate([X] * 41)).shape == (203 * 41, 2)

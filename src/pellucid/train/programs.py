@@ -108,13 +108,15 @@ class Programs:
     def predict(self, state: TrainState, data: Data) -> Any:
         """Return the model's outputs for every row; a dict where it gives one."""
         found: list[tuple[Array, ...]] = []
-        for part, _ in _parts(data):
+        for part, size in _parts(data):
+            part, count = _filled(part), int(size)
             types = _types(part)
             program = self._program(
                 ("predict", tuple(types.items())),
                 partial(self._predict_graph, state, types),
             )
-            found.append(program(*self._leaves(state), *part.values()))
+            outputs = program(*self._leaves(state), *part.values())
+            found.append(tuple(each[:count] for each in outputs))
         joined = [np.concatenate(parts) for parts in zip(*found)]
         named = dict(zip(self._outputs, joined))
         return named.get("", named)
@@ -129,6 +131,18 @@ class Programs:
 
 def _types(data: Mapping[str, Array]) -> dict[str, TensorType]:
     return {name: TensorType(a.shape, a.dtype) for name, a in data.items()}
+
+
+def _filled(data: Data) -> Data:
+    """Repeat the last row up to a power of two: few sizes are compiled, not every."""
+    rows = len(next(iter(data.values())))
+    more = (1 << (rows - 1).bit_length()) - rows
+    if not more:
+        return data
+    return {
+        name: np.concatenate([each, np.repeat(each[-1:], more, axis=0)])
+        for name, each in data.items()
+    }
 
 
 def _parts(data: Data) -> Iterator[tuple[Data, float]]:
