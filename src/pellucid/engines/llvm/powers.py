@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from pellucid.engines.llvm.emit import Function, Kind
 from pellucid.engines.llvm.lanes import Lanes
 from pellucid.engines.llvm.maths import LN2, exp, exp_of_sum, log, log_edges, split
@@ -47,7 +45,7 @@ def pow(f: Function, kind: Kind, x: str, y: str) -> str:
 def _single(v: Lanes, x: str, y: str) -> str:
     """Return e^(y · log x), computed in double precision."""
     f, kind = v.f, v.kind
-    wide = Lanes(f, kind.of(np.float64))
+    wide = Lanes(f, kind.of("f8"))
     x, y = (f.let(f"fpext {kind} {each} to {wide.kind}") for each in (x, y))
     exponent = wide.mul(_bounded(wide, y), log(f, wide.kind, x))
     found = exp(f, wide.kind, exponent)
