@@ -27,6 +27,9 @@ _DEEP = 512
 _WORTH_SHARING = 1 << 20
 """Multiplications below which threads cost more than they bring."""
 
+_SMALL = 1 << 19
+"""Multiplications below which the time to compile counts more than the last tenth."""
+
 _FIRST_CACHE = 24 << 10
 """Bytes of a tile's rows that stay in the first cache beside the left operand."""
 
@@ -125,16 +128,21 @@ class _Tile:
         return self.vectors * self.kind.lanes
 
 
-def _tile(target: Target, dtype: Kind, m: int, n: int) -> _Tile:
+def _tile(target: Target, dtype: Kind, shape: Product) -> _Tile:
     """Return the tile that fills the registers and fits the result."""
+    m, n = shape.m, shape.n
+    small = m * n * shape.k < _SMALL
     lanes = max(1, target.register_bytes // dtype.dtype.itemsize)
     while lanes > 1 and lanes // 2 >= n:
         lanes //= 2
     vectors = 2 if n > lanes else 1
     most = (target.registers - 1 - vectors) // vectors
     most = min(most, 14 if vectors == 2 else 16)
-    # Tiles of even height: a last one of a row or two would leave registers idle.
-    rows = -(-m // -(-m // most))
+    # Tiles of one height are less code to compile, which counts where the product is
+    # small; else they are high and even: a last row or two would idle registers.
+    least = 8 if small else 11
+    whole = [rows for rows in range(least, most + 1) if m % rows == 0]
+    rows = max(whole, default=-(-m // max(1, -(-m // most))))
     return _Tile(rows, vectors, Kind(dtype.dtype, lanes))
 
 
@@ -175,7 +183,7 @@ def _moved(kernel: Kernel, size: Kind, base: str, place: str) -> str:
 def can_share(node: Node, target: Target) -> bool:
     """Return whether there are panels enough to share, and work in them."""
     shape = product_of(node)
-    tile = _tile(target, Kind(node.dtype), shape.m, shape.n)
+    tile = _tile(target, Kind(node.dtype), shape)
     work = shape.batch * shape.m * shape.n * shape.k
     return shape.n >= 2 * tile.columns and work >= _WORTH_SHARING
 
@@ -189,7 +197,7 @@ def needs_panels(node: Node, y: Operand, target: Target) -> bool:
     shape, size = product_of(node), node.dtype.itemsize
     if shape.n == 1 or shape.m < 32:
         return y.column != 1 and shape.n > 1
-    tile = _tile(target, Kind(node.dtype), shape.m, shape.n)
+    tile = _tile(target, Kind(node.dtype), shape)
     strip = min(shape.k, _DEEP) * tile.columns * size
     crowded = (y.row * size) % _SET_STRIDE == 0
     return y.column != 1 or strip > _FIRST_CACHE or (crowded and shape.k > 8)
@@ -198,7 +206,7 @@ def needs_panels(node: Node, y: Operand, target: Target) -> bool:
 def panel_bytes(node: Node, target: Target) -> int:
     """Return the room that the panels take."""
     shape = product_of(node)
-    tile = _tile(target, Kind(node.dtype), shape.m, shape.n)
+    tile = _tile(target, Kind(node.dtype), shape)
     return -(-shape.n // tile.columns) * tile.columns * shape.k * node.dtype.itemsize
 
 
@@ -211,7 +219,7 @@ def _one(
     y: Operand,
     scratch: str,
 ) -> None:
-    tile = _tile(kernel.target, size, shape.m, shape.n)
+    tile = _tile(kernel.target, size, shape)
     a = Matrix(bases[0], x.row, x.column)
     b = Matrix(bases[1], y.row, y.column)
     if scratch:
