@@ -1,4 +1,7 @@
-"""tinygrad on the CPU: the step in a `TinyJit`. It needs clang to compile."""
+"""tinygrad on the CPU: the step in a `TinyJit`. It needs clang to compile.
+
+The data lie on the device, put in a new order once an epoch: a copy takes longer than
+a step. A bound variable says where a batch begins."""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ _CLANGS = ("clang", *(f"clang-{version}" for version in range(25, 13, -1)))
 os.environ["DEV"] = "CPU"
 os.environ.setdefault("CC", next(filter(shutil.which, _CLANGS), "clang"))
 
-from tinygrad import Tensor, TinyJit  # noqa: E402 - the device is chosen before
+from tinygrad import Context, Tensor, TinyJit, Variable  # noqa: E402 - the device is chosen before
 from tinygrad.nn import optim  # noqa: E402
 
 OPTIMIZERS = {"adam": optim.Adam, "sgd": optim.SGD}
@@ -38,11 +41,13 @@ class Session:
             for weight, bias in weights(row)
         ]
         leaves = [each for layer in self.layers for each in layer]
-        for leaf in leaves:
-            leaf.requires_grad_(True)
         self.optimizer = OPTIMIZERS[row.optimizer](leaves, lr=row.learning_rate)
         self.kept = [*leaves, *self._states()]
         self.first = [each.numpy().copy() for each in self.kept]
+        self.x_now = Tensor(self.x).contiguous().realize()
+        self.y_now = Tensor(self.y).contiguous().realize()
+        self.total = Tensor.zeros(1).contiguous().realize()
+        self.first_row = Variable("first", 0, max(1, row.rows - row.batch))
         self.step = TinyJit(self._step)
 
     def _states(self) -> list[Tensor]:
@@ -58,8 +63,12 @@ class Session:
         for each, value in zip(self.kept, self.first):
             each.assign(Tensor(value)).realize()
 
-    def _step(self, x: Tensor, y: Tensor) -> Tensor:
-        self.optimizer.zero_grad()
+    def _step(self, first: Any) -> None:
+        """Make one update with the rows from `first`; add its loss to the total."""
+        x, y = self.x_now, self.y_now
+        if self.row.shuffle:
+            x = x[first : first + self.row.batch].contiguous()
+            y = y[first : first + self.row.batch].contiguous()
         for weight, bias in self.layers[:-1]:
             x = x.linear(weight.T, bias)
             x = x.relu() if self.row.activation == "relu" else x.tanh()
@@ -69,29 +78,30 @@ class Session:
             loss = (x - y).square().mean()
         else:
             loss = x.sparse_categorical_crossentropy(y)
+        self.optimizer.zero_grad()
         loss.backward()
-        return loss.realize(*self.optimizer.schedule_step())
+        self.total.assign(self.total + loss)
+        Tensor.realize(self.total, *self.optimizer.schedule_step())
 
     def run(self, epochs: int, orders: Sequence[Any] | None) -> list[float]:
         """Train."""
-        with Tensor.train():
+        with Context(TRAINING=1):
             return [
                 self._epoch(None if orders is None else orders[i])
                 for i in range(epochs)
             ]
 
     def _epoch(self, order: Any) -> float:
-        x, y = self.x, self.y
-        if self.row.shuffle:
+        row = self.row
+        if row.shuffle:
             if order is None:
-                order = self.random.permutation(len(x))
-            x, y = x[order], y[order]
-        losses = []
-        for first in range(0, self.row.rows, self.row.batch):
-            rows = slice(first, first + self.row.batch)
-            loss = self.step(Tensor(x[rows]).realize(), Tensor(y[rows]).realize())
-            losses.append(loss.item())
-        return sum(losses) / len(losses)
+                order = self.random.permutation(row.rows)
+            self.x_now.assign(Tensor(self.x[order])).realize()
+            self.y_now.assign(Tensor(self.y[order])).realize()
+        self.total.assign(Tensor.zeros(1)).realize()
+        for first in range(0, row.rows, row.batch):
+            self.step(self.first_row.bind(first) if row.shuffle else 0)
+        return float(self.total.item()) / row.steps
 
 
 def prepare(row: Row) -> Session:
