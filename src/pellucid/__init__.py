@@ -9,6 +9,7 @@
     trainer.replay(step=1234)
 
 Names are imported when they are first used, so that importing the package is cheap.
+Functions of arrays stand here under their names of the Array API standard.
 """
 
 from importlib import import_module
@@ -16,31 +17,30 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "Buffer": "tensor",
-    "Graph": "ir.graph",
-    "Parameter": "tensor",
-    "PellucidError": "errors",
-    "Tensor": "tensor",
-    "TensorType": "ir.types",
-    "Trainer": "train.trainer",
-    "grad": "tensor",
-    "forward": "functional.cache",
-    "gate": "functional.control",
-    "gradcheck": "gradcheck",
-    "load": "nn",
-    "scan": "functional.control",
-    "tensor": "tensor",
-    "trace": "tracing",
-}
-"""The public names that stand in a module, and the module."""
-
-_PACKAGES = ("config", "data", "errors", "functional", "nn", "optim", "random")
-"""The public modules."""
-
-__all__ = [  # noqa: PLE0604 - the names of the tables above and the arrays' functions
-    *_HOMES,
-    *_PACKAGES,
+__all__ = [
+    "Buffer",
+    "Graph",
+    "Parameter",
+    "PellucidError",
+    "Tensor",
+    "TensorType",
+    "Trainer",
+    "__version__",
+    "config",
+    "data",
+    "errors",
+    "forward",
+    "functional",
+    "gate",
+    "grad",
+    "gradcheck",
+    "load",
+    "nn",
+    "optim",
+    "random",
+    "scan",
+    "tensor",
+    "trace",
 ]
 
 if TYPE_CHECKING:
@@ -57,18 +57,42 @@ if TYPE_CHECKING:
     from pellucid.tracing import trace
     from pellucid.train.trainer import Trainer
 
+_HOMES = {
+    "Buffer": "tensor",
+    "Graph": "ir.graph",
+    "Parameter": "tensor",
+    "PellucidError": "errors",
+    "Tensor": "tensor",
+    "TensorType": "ir.types",
+    "Trainer": "train.trainer",
+    "config": "config",
+    "forward": "functional.cache",
+    "gate": "functional.control",
+    "grad": "tensor",
+    "gradcheck": "gradcheck",
+    "load": "nn",
+    "scan": "functional.control",
+    "tensor": "tensor",
+    "trace": "tracing",
+}
+"""The modules of the names above; the others are modules themselves."""
+
+_ARRAYS = ("functional.array", "functional.layout")
+"""The modules whose functions are public names too."""
+
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(f"pellucid.{_HOMES[name]}"), name)
-    if name in _PACKAGES:
+    if name in __all__:
         return import_module(f"pellucid.{name}")
-    array = import_module("pellucid.functional.array")
-    if name in array.__all__:
-        return getattr(array, name)
+    for home in _ARRAYS:
+        module = import_module(f"pellucid.{home}")
+        if name in module.__all__:
+            return getattr(module, name)
     raise AttributeError(f"module 'pellucid' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    array = import_module("pellucid.functional.array")
-    return sorted({*__all__, *array.__all__, "__version__"})
+    arrays = (import_module(f"pellucid.{home}").__all__ for home in _ARRAYS)
+    return sorted({*__all__, *(name for names in arrays for name in names)})

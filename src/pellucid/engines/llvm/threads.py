@@ -47,6 +47,16 @@ class _Team(threading.local):
 _team = _Team()
 
 
+def _forget_team() -> None:
+    """Threads do not survive a fork."""
+    global _team
+    _team = _Team()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_team)
+
+
 def run_together(function: Callable[[int, int], None], threads: int) -> None:
     """Call `function(i, threads)` for every i at once, the first in this thread."""
     if threads == 1:
