@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pellucid.config import Config, config, current
+from pellucid.configuration import Config, config, current
 from pellucid.dtypes import (
     DTYPES,
     as_dtype,

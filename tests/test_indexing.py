@@ -13,7 +13,7 @@ from pellucid.errors import DTypeError, EngineError, ShapeError
 from pellucid.indexing import plan_index
 from pellucid.ir.check import check
 from pellucid.ir.types import TensorType
-from pellucid.tensor import take, tensor
+from pellucid.tensors import take, tensor
 from pellucid.tracing import trace
 
 

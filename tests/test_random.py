@@ -10,11 +10,11 @@ import pytest
 from scipy import stats
 
 from pellucid import random
-from pellucid.config import config
+from pellucid.configuration import config
 from pellucid.engines.numpy_ import NumpyEngine
 from pellucid.errors import ArgumentError
 from pellucid.ir.types import TensorType
-from pellucid.tensor import Tensor, tensor
+from pellucid.tensors import Tensor, tensor
 from pellucid.tracing import trace
 
 MANY = 100_000

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pellucid.config import config
+from pellucid.configuration import config
 from pellucid.engines.numpy_ import NumpyEngine
 from pellucid.errors import (
     DTypeError,
@@ -26,7 +26,7 @@ from pellucid.ir.check import check
 from pellucid.ir.graph import Graph, inside
 from pellucid.ir.ops import OPS
 from pellucid.ir.types import TensorType
-from pellucid.tensor import (
+from pellucid.tensors import (
     Buffer,
     Parameter,
     Tensor,

@@ -45,34 +45,34 @@ __all__ = [
 
 if TYPE_CHECKING:
     from pellucid import data, errors, functional, nn, optim, random
-    from pellucid.config import config
+    from pellucid.checking import gradcheck
+    from pellucid.configuration import config
     from pellucid.errors import PellucidError
     from pellucid.functional.cache import forward
     from pellucid.functional.control import gate, scan
-    from pellucid.gradcheck import gradcheck
     from pellucid.ir.graph import Graph
     from pellucid.ir.types import TensorType
     from pellucid.nn import load
-    from pellucid.tensor import Buffer, Parameter, Tensor, grad, tensor
+    from pellucid.tensors import Buffer, Parameter, Tensor, grad, tensor
     from pellucid.tracing import trace
     from pellucid.train.trainer import Trainer
 
 _HOMES = {
-    "Buffer": "tensor",
+    "Buffer": "tensors",
     "Graph": "ir.graph",
-    "Parameter": "tensor",
+    "Parameter": "tensors",
     "PellucidError": "errors",
-    "Tensor": "tensor",
+    "Tensor": "tensors",
     "TensorType": "ir.types",
     "Trainer": "train.trainer",
-    "config": "config",
+    "config": "configuration",
     "forward": "functional.cache",
     "gate": "functional.control",
-    "grad": "tensor",
-    "gradcheck": "gradcheck",
+    "grad": "tensors",
+    "gradcheck": "checking",
     "load": "nn",
     "scan": "functional.control",
-    "tensor": "tensor",
+    "tensor": "tensors",
     "trace": "tracing",
 }
 """The modules of the names above; the others are modules themselves."""

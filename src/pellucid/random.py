@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.config import current
+from pellucid.configuration import current
 from pellucid.dtypes import as_dtype
 from pellucid.engines.philox import random_words
 from pellucid.errors import ArgumentError
 from pellucid.ir.graph import Array
 from pellucid.ir.types import Shape
-from pellucid.tensor import Tensor, apply, tensor
+from pellucid.tensors import Tensor, apply, tensor
 
 __all__ = [
     "bernoulli",

@@ -9,7 +9,7 @@ from typing import Any
 from pellucid.errors import GraphError, message
 from pellucid.ir.graph import Graph, Node, constant, input_node, substitute, toposort
 from pellucid.ir.types import TensorType
-from pellucid.tensor import Parameter, Tensor, as_tensor, leaf_values
+from pellucid.tensors import Parameter, Tensor, as_tensor, leaf_values
 
 __all__ = ["bound", "graph_of", "symbol", "symbols", "trace"]
 

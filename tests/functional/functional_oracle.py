@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from pellucid.engines.numpy_ import NumpyEngine
-from pellucid.tensor import Tensor, grad, tensor
+from pellucid.tensors import Tensor, grad, tensor
 from pellucid.tracing import trace
 
 Array = np.ndarray[Any, Any]

@@ -13,7 +13,7 @@ from functional_oracle import agree, compiled, leaf, second, slope
 
 from pellucid import functional as F
 from pellucid.errors import ArgumentError, ShapeError
-from pellucid.tensor import grad, tensor
+from pellucid.tensors import grad, tensor
 
 RANGE = np.concatenate([np.linspace(-8, 8, 41) + 0.013, [-40.0, 40.0]])
 

@@ -10,9 +10,9 @@ import pytest
 from functional_oracle import agree, compiled, leaf, second, slope
 
 from pellucid import functional as F
-from pellucid.config import config
+from pellucid.configuration import config
 from pellucid.errors import ArgumentError, ShapeError
-from pellucid.tensor import tensor
+from pellucid.tensors import tensor
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(3, 4)), RNG.normal(size=(3, 4))

@@ -14,7 +14,7 @@ from pellucid import functional as F
 from pellucid.engines.numpy_ import NumpyEngine
 from pellucid.errors import ArgumentError, GradientError, ShapeError
 from pellucid.ir.graph import Graph
-from pellucid.tensor import Parameter, Tensor, grad, tensor
+from pellucid.tensors import Parameter, Tensor, grad, tensor
 from pellucid.tracing import graph_of, symbol, trace
 
 RNG = np.random.default_rng(0)

@@ -13,7 +13,7 @@ from functional_oracle import agree, compiled, leaf, slope
 
 from pellucid import functional as F
 from pellucid.errors import ArgumentError, DataError, DTypeError, ShapeError
-from pellucid.tensor import Tensor, tensor
+from pellucid.tensors import Tensor, tensor
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(6, 3)) * 2, RNG.normal(size=(6, 3))

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 
 from pellucid.dtypes import DTYPES, DType, as_dtype
+from pellucid.engines.llvm.engine import LlvmEngine
 from pellucid.engines.numpy_ import NumpyEngine
 from pellucid.ir.graph import Graph, Node, bind, input_node, results
 from pellucid.ir.types import TensorType
 
 __all__ = ["ENGINES", "SAMPLES", "Operand", "Sample"]
 
-ENGINES = [NumpyEngine]
+ENGINES = [NumpyEngine, LlvmEngine]
 """Every engine that must pass the gates' suites."""
 
 Domain = Callable[[np.random.Generator, tuple[int, ...]], Any]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from pellucid import nn, random
-from pellucid.config import config
+from pellucid.configuration import config
 from pellucid.errors import ArgumentError, ShapeError
 from pellucid.nn import init
-from pellucid.tensor import Tensor
+from pellucid.tensors import Tensor
 
 KEY = random.key_of(3)
 SHAPE = (300, 200)  # fan out, fan in

@@ -14,7 +14,7 @@ from pellucid import functional as F
 from pellucid import nn, random
 from pellucid.engines.numpy_ import NumpyEngine
 from pellucid.errors import ArgumentError, DataError, NotFittedError, ShapeError
-from pellucid.tensor import Tensor, grad, tensor
+from pellucid.tensors import Tensor, grad, tensor
 from pellucid.tracing import graph_of, symbol, symbols, trace
 
 RNG = np.random.default_rng(0)

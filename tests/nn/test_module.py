@@ -12,7 +12,7 @@ import pytest
 from pellucid import nn, random
 from pellucid.errors import ArgumentError, PellucidError, ShapeError
 from pellucid.ir.graph import toposort
-from pellucid.tensor import Buffer, Parameter, Tensor, tensor
+from pellucid.tensors import Buffer, Parameter, Tensor, tensor
 from pellucid.tracing import symbol, symbols
 
 X = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)

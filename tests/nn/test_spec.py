@@ -12,7 +12,7 @@ import pytest
 from pellucid import nn, random
 from pellucid.errors import ArgumentError, ModelFileError
 from pellucid.files import read_file, write_file
-from pellucid.tensor import Tensor, tensor
+from pellucid.tensors import Tensor, tensor
 
 X = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
 

@@ -15,7 +15,7 @@ import optax
 from pellucid import tree
 from pellucid.engines.numpy_ import NumpyEngine
 from pellucid.optim import Context, Transform, apply_updates
-from pellucid.tensor import Tensor, apply, apply_many, as_tensor, grad, tensor
+from pellucid.tensors import Tensor, apply, apply_many, as_tensor, grad, tensor
 from pellucid.tracing import trace
 
 Arrays = dict[str, np.ndarray]

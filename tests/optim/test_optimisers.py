@@ -24,7 +24,7 @@ from pellucid import optim
 from pellucid.errors import ArgumentError
 from pellucid.optim import Transform
 from pellucid.optim.muon import orthogonalised
-from pellucid.tensor import apply, tensor
+from pellucid.tensors import apply, tensor
 
 STEPS = 25
 COSINE = optim.Cosine(0.01, 20, final=0.001)

@@ -18,7 +18,7 @@ from pellucid.engines.numpy_ import NumpyEngine
 from pellucid.errors import ArgumentError
 from pellucid.ir.types import TensorType
 from pellucid.optim import Schedule
-from pellucid.tensor import Tensor, tensor
+from pellucid.tensors import Tensor, tensor
 from pellucid.tracing import trace
 
 STEPS = range(61)

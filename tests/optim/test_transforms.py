@@ -14,7 +14,7 @@ import pytest
 from pellucid import optim
 from pellucid.errors import ArgumentError
 from pellucid.optim import Context, Transform
-from pellucid.tensor import Tensor, tensor
+from pellucid.tensors import Tensor, tensor
 
 _draw = np.random.default_rng(5)
 PARAMS = {

@@ -24,9 +24,9 @@ def run(model: Model, data: File, rows: Rows = 5) -> None:
     Everything is computed in float64. A gradient that is wrong is located to its
     gate, and the exit code is then 1.
     """
+    from pellucid.checking import gradcheck
     from pellucid.cli.render import show
     from pellucid.data.table import read_table
-    from pellucid.gradcheck import gradcheck
     from pellucid.tabular.model import TableModel
 
     loaded = TableModel.load(model)

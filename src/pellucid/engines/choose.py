@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from functools import cache
 
-from pellucid.config import current
+from pellucid.configuration import current
 from pellucid.engines.numpy_ import NumpyEngine
 from pellucid.engines.program import Engine
 from pellucid.errors import ArgumentError, did_you_mean, message

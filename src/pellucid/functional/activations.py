@@ -23,7 +23,7 @@ from pellucid.functional.array import (
     where,
 )
 from pellucid.functional.array import tanh as _tanh
-from pellucid.tensor import Tensor, TensorLike, apply, as_tensor, whole_axes
+from pellucid.tensors import Tensor, TensorLike, apply, as_tensor, whole_axes
 
 __all__ = [
     "ACTIVATIONS",

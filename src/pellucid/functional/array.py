@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from pellucid.config import current
+from pellucid.configuration import current
 from pellucid.dtypes import is_float
 from pellucid.ir.types import Shape
-from pellucid.tensor import Tensor, TensorLike, apply, as_tensor, expand, meet
+from pellucid.tensors import Tensor, TensorLike, apply, as_tensor, expand, meet
 
 __all__ = [
     "abs",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pellucid.errors import GradientError, message
 from pellucid.ir.graph import Array, Node, toposort
-from pellucid.tensor import Tensor, TensorLike, as_tensor, grad, tensor
+from pellucid.tensors import Tensor, TensorLike, as_tensor, grad, tensor
 
 __all__ = ["Cache", "forward"]
 

@@ -16,7 +16,7 @@ from pellucid.errors import ArgumentError, GradientError, ShapeError, message
 from pellucid.functional.layout import concat
 from pellucid.ir.graph import Graph, Node, input_node, substitute, toposort
 from pellucid.ir.types import TensorType
-from pellucid.tensor import (
+from pellucid.tensors import (
     Tensor,
     apply_many,
     as_tensor,
@@ -121,7 +121,7 @@ def scan(
     Returns:
         The last carry, and the `y` of all steps stacked along axis 0.
 
-    >>> from pellucid.tensor import tensor
+    >>> from pellucid.tensors import tensor
     >>> total, sums = scan(lambda c, x: (c + x, c + x), 0.0, tensor([1.0, 2.0, 3.0]))
     >>> total.item(), sums.value.tolist()
     (6.0, [1.0, 3.0, 6.0])
@@ -294,7 +294,7 @@ def gate(
     A gate with a backward cannot close over tensors that need a gradient: its
     backward could not give them one.
 
-    >>> from pellucid.tensor import grad, tensor
+    >>> from pellucid.tensors import grad, tensor
     >>> cube = gate(lambda x: x * x * x, lambda xs, ys, gs: gs[0] * xs[0] * xs[0] * 3)
     >>> x = tensor(2.0, requires_grad=True)
     >>> cube(x).item(), grad(cube(x), [x])[0].item()

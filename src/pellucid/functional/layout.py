@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.config import current
+from pellucid.configuration import current
 from pellucid.dtypes import as_dtype, promote
 from pellucid.errors import ArgumentError, ShapeError, message
-from pellucid.tensor import (
+from pellucid.tensors import (
     Tensor,
     TensorLike,
     apply,

@@ -26,7 +26,7 @@ from pellucid.functional.array import abs as _abs
 from pellucid.functional.array import clip, log, maximum, minimum, sqrt, where
 from pellucid.ir.graph import Array
 from pellucid.ir.types import Shape
-from pellucid.tensor import Tensor, TensorLike, as_tensor, expand, tensor, whole_axes
+from pellucid.tensors import Tensor, TensorLike, as_tensor, expand, tensor, whole_axes
 
 __all__ = [
     "EPSILON",

@@ -10,7 +10,7 @@ from pellucid.nn.module import Module, buffer_updates, load, update_buffer
 from pellucid.nn.scaling import Standardize, Unstandardize
 from pellucid.nn.simple import Dropout, Flatten, Identity
 from pellucid.nn.spec import from_spec, register, to_spec
-from pellucid.tensor import Buffer, Parameter
+from pellucid.tensors import Buffer, Parameter
 
 __all__ = [
     "MLP",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pellucid import functional
-from pellucid.config import current
+from pellucid.configuration import current
 from pellucid.errors import ArgumentError, did_you_mean, message
 from pellucid.nn.module import Module
-from pellucid.tensor import Parameter, Tensor
+from pellucid.tensors import Parameter, Tensor
 
 __all__ = [
     "CELU",

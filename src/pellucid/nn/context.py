@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from pellucid.tensor import Buffer, Tensor
+from pellucid.tensors import Buffer, Tensor
 
 __all__ = ["Frame", "buffer_updates", "current_frame", "outputs_seen", "update_buffer"]
 

@@ -24,11 +24,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from pellucid import random
-from pellucid.config import current
+from pellucid.configuration import current
 from pellucid.dtypes import as_dtype
 from pellucid.errors import ArgumentError, ShapeError, did_you_mean, message
 from pellucid.ir.types import Shape
-from pellucid.tensor import Tensor, tensor
+from pellucid.tensors import Tensor, tensor
 
 __all__ = [
     "INITIALISERS",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.config import current
+from pellucid.configuration import current
 from pellucid.dtypes import DType, as_dtype, is_float, promote
 from pellucid.errors import ArgumentError, ShapeError, message
 from pellucid.functional import activation_named, maxout
@@ -15,7 +15,7 @@ from pellucid.ir.types import Shape
 from pellucid.nn.init import Choice, choose
 from pellucid.nn.module import Module
 from pellucid.random import next_key
-from pellucid.tensor import Parameter, Tensor, apply
+from pellucid.tensors import Parameter, Tensor, apply
 
 __all__ = ["Linear", "Maxout", "Neuron", "Weighted", "positive"]
 

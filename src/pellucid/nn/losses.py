@@ -9,7 +9,7 @@ from __future__ import annotations
 from pellucid import functional
 from pellucid.errors import ArgumentError, did_you_mean, message
 from pellucid.nn.module import Module
-from pellucid.tensor import Tensor, TensorLike, tensor
+from pellucid.tensors import Tensor, TensorLike, tensor
 
 __all__ = [
     "BCELoss",
@@ -46,7 +46,7 @@ def _constant(given: TensorLike | None) -> Tensor | None:
 class MSELoss(Loss):
     """The squared error (x − y)².
 
-    >>> from pellucid.tensor import tensor
+    >>> from pellucid.tensors import tensor
     >>> MSELoss()(tensor([1.0, 2.0]), tensor([0.0, 4.0])).item()
     2.5
     """
@@ -167,7 +167,7 @@ class CrossEntropyLoss(Loss):
         from_logits: False where the output is probabilities.
         reduction: `mean`, `sum` or `none`.
 
-    >>> from pellucid.tensor import tensor
+    >>> from pellucid.tensors import tensor
     >>> CrossEntropyLoss()(tensor([[0.0, 0.0]]), tensor([1])).item()
     0.6931471824645996
     """

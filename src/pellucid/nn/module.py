@@ -35,7 +35,7 @@ from pellucid.nn.spec import Specified, from_spec, to_spec
 from pellucid.nn.state import assign, check_keys, check_shapes
 from pellucid.nn.summary import Row, render_summary
 from pellucid.random import key_of, keys_from
-from pellucid.tensor import Buffer, Parameter, Tensor, as_tensor
+from pellucid.tensors import Buffer, Parameter, Tensor, as_tensor
 from pellucid.tracing import symbol, symbols
 
 __all__ = ["Module", "buffer_updates", "load", "update_buffer"]

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.config import current
+from pellucid.configuration import current
 from pellucid.errors import DataError, NotFittedError, ShapeError, message
 from pellucid.ir.graph import Array
 from pellucid.nn.module import Module
-from pellucid.tensor import Buffer, Tensor
+from pellucid.tensors import Buffer, Tensor
 
 __all__ = ["Standardize", "Unstandardize"]
 

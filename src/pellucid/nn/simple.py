@@ -6,7 +6,7 @@ from pellucid.errors import ArgumentError, ShapeError
 from pellucid.functional import where
 from pellucid.nn.module import Module
 from pellucid.random import bernoulli, next_key
-from pellucid.tensor import Tensor, whole_axes
+from pellucid.tensors import Tensor, whole_axes
 
 __all__ = ["Dropout", "Flatten", "Identity"]
 
@@ -24,7 +24,7 @@ class Identity(Module):
 class Flatten(Module):
     """Makes one axis of several: `[batch, a, b]` becomes `[batch, a · b]`.
 
-    >>> from pellucid.tensor import tensor
+    >>> from pellucid.tensors import tensor
     >>> Flatten()(tensor([[[1.0, 2.0], [3.0, 4.0]]])).shape
     (1, 4)
     """
@@ -53,7 +53,7 @@ class Dropout(Module):
     Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from
     overfitting" (2014).
 
-    >>> from pellucid.tensor import tensor
+    >>> from pellucid.tensors import tensor
     >>> Dropout(0.5).eval()(tensor([1.0, 2.0]))
     Tensor([1., 2.], f32[2])
     """

@@ -14,7 +14,7 @@ import numpy as np
 
 from pellucid.dtypes import as_dtype, short_name
 from pellucid.errors import ArgumentError, ModelFileError, did_you_mean, message
-from pellucid.tensor import Tensor
+from pellucid.tensors import Tensor
 
 __all__ = ["Specified", "from_spec", "register", "to_spec"]
 

@@ -11,7 +11,7 @@ from pellucid.dtypes import DType
 from pellucid.errors import ArgumentError, ShapeError, did_you_mean, message
 from pellucid.ir.graph import Array, input_node
 from pellucid.ir.types import TensorType
-from pellucid.tensor import Parameter
+from pellucid.tensors import Parameter
 
 __all__ = ["assign", "check_keys", "check_shapes"]
 

@@ -23,7 +23,7 @@ from pellucid.optim.gradient import scale_by_learning_rate
 from pellucid.optim.regularise import l2
 from pellucid.optim.regularise import weight_decay as decay
 from pellucid.optim.schedules import Rate
-from pellucid.tensor import Tensor, apply, meet
+from pellucid.tensors import Tensor, apply, meet
 
 __all__ = [
     "Adagrad",

@@ -22,7 +22,7 @@ import numpy as np
 from pellucid.errors import ArgumentError, message
 from pellucid.optim.arguments import check, described
 from pellucid.optim.schedules import Schedule
-from pellucid.tensor import Tensor, TensorLike, as_tensor, tensor
+from pellucid.tensors import Tensor, TensorLike, as_tensor, tensor
 from pellucid.tree import map_leaves
 
 __all__ = [

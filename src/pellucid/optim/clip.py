@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pellucid.optim.base import Context, Tensors, Transform, declared, stateless
-from pellucid.tensor import Tensor, apply, meet
+from pellucid.tensors import Tensor, apply, meet
 
 __all__ = ["clip_global_norm", "clip_norm", "clip_value"]
 

@@ -8,7 +8,7 @@ from pellucid.errors import ArgumentError, message
 from pellucid.optim.base import Transform, chain, declared, per_tensor, stateless, zeros
 from pellucid.optim.regularise import l2
 from pellucid.optim.schedules import Rate, as_schedule
-from pellucid.tensor import Tensor
+from pellucid.tensors import Tensor
 
 __all__ = ["SGD", "momentum", "scale", "scale_by_learning_rate"]
 

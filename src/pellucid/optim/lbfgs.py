@@ -23,7 +23,7 @@ from pellucid.optim.base import (
 )
 from pellucid.optim.gradient import scale_by_learning_rate
 from pellucid.optim.schedules import Rate
-from pellucid.tensor import Tensor, TensorLike, apply, apply_many, meet, tensor
+from pellucid.tensors import Tensor, TensorLike, apply, apply_many, meet, tensor
 from pellucid.tracing import trace
 
 __all__ = ["LBFGS", "backtracking", "scale_by_lbfgs"]

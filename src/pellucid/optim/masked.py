@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from pellucid.errors import ArgumentError, did_you_mean, message
 from pellucid.optim.base import Context, Tensors, Transform, declared
-from pellucid.tensor import Tensor
+from pellucid.tensors import Tensor
 
 __all__ = ["masked"]
 

@@ -10,7 +10,7 @@ from pellucid.optim.gradient import scale_by_learning_rate
 from pellucid.optim.masked import masked
 from pellucid.optim.regularise import weight_decay as decay
 from pellucid.optim.schedules import Rate
-from pellucid.tensor import Tensor, apply
+from pellucid.tensors import Tensor, apply
 
 __all__ = ["Muon", "orthogonalised", "scale_by_muon"]
 

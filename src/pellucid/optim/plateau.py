@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pellucid.optim.base import Context, Tensors, Transform, declared
-from pellucid.tensor import Tensor, apply, meet, tensor
+from pellucid.tensors import Tensor, apply, meet, tensor
 
 __all__ = ["reduce_on_plateau"]
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from pellucid.optim.base import Transform, declared, stateless
 from pellucid.optim.schedules import Rate, as_schedule
-from pellucid.tensor import Tensor, apply, meet, whole_axes
+from pellucid.tensors import Tensor, apply, meet, whole_axes
 
 __all__ = ["l1", "l2", "max_norm", "weight_decay"]
 

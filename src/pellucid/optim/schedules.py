@@ -12,11 +12,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
-from pellucid.config import current
+from pellucid.configuration import current
 from pellucid.dtypes import is_float
 from pellucid.errors import ArgumentError, message
 from pellucid.optim.arguments import check, described
-from pellucid.tensor import Tensor, TensorLike, apply, as_tensor, meet
+from pellucid.tensors import Tensor, TensorLike, apply, as_tensor, meet
 
 __all__ = [
     "Constant",

@@ -6,7 +6,7 @@ from pellucid.optim.base import Transform, chain, declared, per_tensor, zeros
 from pellucid.optim.gradient import scale_by_learning_rate
 from pellucid.optim.regularise import weight_decay as decay
 from pellucid.optim.schedules import Rate
-from pellucid.tensor import Tensor, apply
+from pellucid.tensors import Tensor, apply
 
 __all__ = ["Lion", "scale_by_lion"]
 

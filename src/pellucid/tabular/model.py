@@ -28,7 +28,7 @@ from pellucid.random import key_of, keys_from
 from pellucid.tabular.report import TableReport
 from pellucid.tabular.settings import TableSettings
 from pellucid.tabular.source import Source
-from pellucid.tensor import tensor
+from pellucid.tensors import tensor
 from pellucid.train.history import History
 
 __all__ = ["TableModel"]

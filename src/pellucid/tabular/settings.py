@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from pellucid.config import current
+from pellucid.configuration import current
 from pellucid.data.schema import Task
 from pellucid.engines.choose import engine_named
 from pellucid.errors import ArgumentError, did_you_mean, message

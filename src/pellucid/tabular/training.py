@@ -24,7 +24,7 @@ from pellucid.tabular.model import TableModel
 from pellucid.tabular.preparing import Prepared, prepare_table, trainer_for
 from pellucid.tabular.report import Metrics, TableReport, notes_on
 from pellucid.tabular.source import Source
-from pellucid.tensor import tensor
+from pellucid.tensors import tensor
 from pellucid.train.events import Subscriber
 from pellucid.train.trainer import Trainer
 

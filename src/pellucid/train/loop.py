@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.errors import NonFiniteError, message
-from pellucid.tensor import tensor
+from pellucid.tensors import tensor
 from pellucid.train.checkpoint import Progress, load_progress, save_progress
 from pellucid.train.events import Event
 from pellucid.train.history import History

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from pellucid.errors import ArgumentError, did_you_mean, message
 from pellucid.functional.array import argmax
 from pellucid.nn.losses import BCEWithLogitsLoss
-from pellucid.tensor import Tensor
+from pellucid.tensors import Tensor
 
 __all__ = ["METRICS", "Metric", "resolve_metrics"]
 

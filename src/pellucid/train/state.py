@@ -12,7 +12,7 @@ from pellucid.ir.graph import Array
 from pellucid.ir.types import TensorType
 from pellucid.nn.module import Module
 from pellucid.optim.base import Transform
-from pellucid.tensor import Tensor, tensor
+from pellucid.tensors import Tensor, tensor
 from pellucid.tracing import symbol
 from pellucid.tree import flatten, leaves, unflatten
 

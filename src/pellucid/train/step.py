@@ -23,7 +23,7 @@ from pellucid.nn.module import Module, buffer_updates
 from pellucid.nn.scaling import Unstandardize
 from pellucid.optim.base import Context, Transform, apply_updates
 from pellucid.random import fold_in, keys_from
-from pellucid.tensor import Parameter, Tensor, apply, apply_many, grad, take
+from pellucid.tensors import Parameter, Tensor, apply, apply_many, grad, take
 from pellucid.tracing import bound, graph_of, symbol
 from pellucid.train.metrics import Metric
 from pellucid.train.state import TrainState

@@ -12,10 +12,10 @@ import pytest
 import pellucid
 from gates.samples import SAMPLES, Sample
 from pellucid import nn, random
+from pellucid.checking import Report, Status, gradcheck
 from pellucid.functional.control import gate, scan
-from pellucid.gradcheck import Report, Status, gradcheck
 from pellucid.nn.module import Module, update_buffer
-from pellucid.tensor import (
+from pellucid.tensors import (
     Buffer,
     Parameter,
     Tensor,
@@ -315,6 +315,6 @@ def test_an_unused_input_and_one_that_is_cut_off_are_told_apart() -> None:
     assert "2 could not be told" in report.verdict
 
 
-def test_the_package_is_the_function() -> None:
+def test_it_is_a_function_of_the_package() -> None:
     assert pellucid.gradcheck(lambda x: x * x, X).ok
     assert pellucid.gradcheck(lambda x: x * x, X).ok

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.config import config
+from pellucid.checking.graphs import wide_type, widen
+from pellucid.configuration import config
 from pellucid.dtypes import DTYPES, is_float
 from pellucid.errors import ArgumentError, DataError, GradientError, ShapeError, message
-from pellucid.gradcheck.graphs import wide_type, widen
 from pellucid.ir.graph import Array, Graph
 from pellucid.ir.types import TensorType
 from pellucid.random import key_of, keys_from
-from pellucid.tensor import Buffer, Parameter, Tensor, as_tensor, tensor
+from pellucid.tensors import Buffer, Parameter, Tensor, as_tensor, tensor
 from pellucid.tracing import bound, graph_of, symbol
 from pellucid.tree import leaves
 

@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 
+from pellucid.checking.compare import Comparison, Plan, compare
+from pellucid.checking.problem import Problem
+from pellucid.checking.report import Fault, Status
+from pellucid.checking.words import kind_of
 from pellucid.dtypes import is_float
 from pellucid.engines.numpy_ import NumpyProgram
 from pellucid.errors import PellucidError
 from pellucid.grad.transform import adjoints
-from pellucid.gradcheck.compare import Comparison, Plan, compare
-from pellucid.gradcheck.problem import Problem
-from pellucid.gradcheck.report import Fault, Status
-from pellucid.gradcheck.words import kind_of
 from pellucid.ir.graph import Array, Graph, Node, bind, fill, input_node, results
 
 __all__ = ["first_not_finite", "locate"]

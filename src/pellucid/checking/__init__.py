@@ -8,17 +8,14 @@ on the way of training uses it.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
-from pellucid.errors import ArgumentError, PellucidError
-from pellucid.gradcheck.compare import Plan, compare, gradients_of
-from pellucid.gradcheck.differences import Loss
-from pellucid.gradcheck.locate import first_not_finite, locate
-from pellucid.gradcheck.problem import Problem, problem_of
-from pellucid.gradcheck.report import (
+from pellucid.checking.compare import Plan, compare, gradients_of
+from pellucid.checking.differences import Loss
+from pellucid.checking.locate import first_not_finite, locate
+from pellucid.checking.problem import Problem, problem_of
+from pellucid.checking.report import (
     BAD,
     Entry,
     Fault,
@@ -27,7 +24,8 @@ from pellucid.gradcheck.report import (
     Row,
     Status,
 )
-from pellucid.gradcheck.words import kinks_of, row_of
+from pellucid.checking.words import kinks_of, row_of
+from pellucid.errors import ArgumentError, PellucidError
 
 __all__ = ["Entry", "Fault", "Kink", "Report", "Row", "Status", "gradcheck"]
 
@@ -119,12 +117,3 @@ def _not_finite(problem: Problem, number: float) -> Report:
     ]
     cause = f"{held[0]} holds such a value" if held else f"it first came from {gate}"
     return Report(number, (), (Fault("", "loss", "", "", 0.0, f"{number}: {cause}"),))
-
-
-class _Callable(ModuleType):
-    """Lets `pellucid.gradcheck` be called: Python binds that name to this module."""
-
-    __call__ = staticmethod(gradcheck)
-
-
-sys.modules[__name__].__class__ = _Callable

@@ -13,11 +13,11 @@ from functools import cached_property
 
 import numpy as np
 
+from pellucid.checking.differences import LADDER, Line, Loss, climb, slope, trusted
+from pellucid.checking.problem import Problem
+from pellucid.checking.report import BAD, RIGHT, WRONG, Status
 from pellucid.engines.numpy_ import NumpyProgram
 from pellucid.grad import transform
-from pellucid.gradcheck.differences import LADDER, Line, Loss, climb, slope, trusted
-from pellucid.gradcheck.problem import Problem
-from pellucid.gradcheck.report import BAD, RIGHT, WRONG, Status
 from pellucid.ir.graph import Array, Graph, Node
 
 __all__ = ["Comparison", "Plan", "Probe", "compare", "gradients_of"]

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from pellucid.gradcheck.compare import Comparison, Probe
-from pellucid.gradcheck.problem import Problem
-from pellucid.gradcheck.report import BAD, Entry, Kink, Row, Status
+from pellucid.checking.compare import Comparison, Probe
+from pellucid.checking.problem import Problem
+from pellucid.checking.report import BAD, Entry, Kink, Row, Status
 from pellucid.ir.graph import Array
 from pellucid.ir.types import TensorType
 

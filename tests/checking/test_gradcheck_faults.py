@@ -16,15 +16,15 @@ import pytest
 
 from gates.samples import SAMPLES, Sample
 from pellucid import nn, random
+from pellucid.checking import Report, Status, gradcheck
 from pellucid.errors import GradientError
 from pellucid.functional.control import gate, scan
 from pellucid.grad import transform
 from pellucid.grad.rules import RULES
-from pellucid.gradcheck import Report, Status, gradcheck
 from pellucid.ir.graph import Node, bind, fill
 from pellucid.ir.types import TensorType
 from pellucid.nn.module import Module
-from pellucid.tensor import Tensor, apply, expand, grad, take
+from pellucid.tensors import Tensor, apply, expand, grad, take
 
 DRAW = np.random.default_rng(11)
 X = DRAW.normal(size=(3, 4))

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from pellucid import nn, random
+from pellucid.checking import Status, gradcheck
 from pellucid.errors import ArgumentError, DataError, GradientError, ShapeError
 from pellucid.grad.rules import RULES
-from pellucid.gradcheck import Status, gradcheck
 from pellucid.nn.module import Module
-from pellucid.tensor import Parameter, Tensor, apply, take
+from pellucid.tensors import Parameter, Tensor, apply, take
 from pellucid.tracing import trace
 
 DRAW = np.random.default_rng(5)

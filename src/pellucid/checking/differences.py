@@ -19,10 +19,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from pellucid.checking.decisions import Decision, changed, decisions
+from pellucid.checking.graphs import freeze
+from pellucid.checking.problem import Problem
 from pellucid.engines.numpy_ import NumpyProgram
-from pellucid.gradcheck.decisions import Decision, changed, decisions
-from pellucid.gradcheck.graphs import freeze
-from pellucid.gradcheck.problem import Problem
 from pellucid.ir.graph import Array, Node
 
 __all__ = ["LADDER", "Line", "Loss", "Slope", "climb", "slope", "trusted"]

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from pellucid.closures import note
-from pellucid.config import current
+from pellucid.configuration import current
 from pellucid.dtypes import DType, as_dtype, is_float, promote
 from pellucid.engines.numpy_ import run_gate
 from pellucid.errors import (
