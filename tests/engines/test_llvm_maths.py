@@ -1,6 +1,7 @@
 """The llvm engine's vector functions over the whole range of numbers.
 
-An error is counted in units in the last place of the exact value. For `f32` exact is
+An error is counted in units in the last place of the exact value. What is promised is
+2 of them (erf and pow: 4); asserted is what the polynomials reach. For `f32` exact is
 NumPy's and SciPy's double precision. For `f64` it is NumPy's long double where that is
 wider; where it is not, the C library's double stands in and one more unit is allowed,
 and the table of points computed with 60 digits still holds the bounds themselves.
@@ -60,19 +61,19 @@ class Case:
     reference: Callable[..., Any]
     low: float
     high: float
-    ulps: float = 2.0
+    ulps: float
 
     def __str__(self) -> str:
         return self.op
 
 
 CASES = [
-    Case("exp", np.exp, -110.0, 90.0),
-    Case("log", np.log, 0.25, 4.0),
-    Case("tanh", np.tanh, -10.0, 10.0),
-    Case("erf", special.erf, -6.5, 6.5, 4.0),
-    Case("sin", np.sin, -100.0, 100.0),
-    Case("cos", np.cos, -100.0, 100.0),
+    Case("exp", np.exp, -110.0, 90.0, 1.0),
+    Case("log", np.log, 0.25, 4.0, 1.0),
+    Case("tanh", np.tanh, -10.0, 10.0, 1.75),
+    Case("erf", special.erf, -6.5, 6.5, 1.5),
+    Case("sin", np.sin, -100.0, 100.0, 1.6),
+    Case("cos", np.cos, -100.0, 100.0, 1.6),
     Case("sqrt", np.sqrt, 0.0, 10.0, 0.5),
 ]
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
@@ -143,6 +144,20 @@ def test_double_precision_is_near_everywhere(case: Case) -> None:
     assert_within(compute(case.op, x), exact, case.ulps + spare, x)
 
 
+@each_type
+@pytest.mark.parametrize("op", ["sin", "cos"])
+def test_zeros_of_sin_and_cos_keep_their_digits(op: str, dtype: Any) -> None:
+    """Beside multiples of π/2 the last part of π decides."""
+    rng = np.random.default_rng(8)
+    highest = 16 if dtype == np.float32 else 29
+    turns = np.rint(2.0 ** rng.uniform(0, highest, 100_000))
+    x = (turns * (math.pi / 2)).astype(dtype)
+    wide = np.float64 if dtype == np.float32 else np.longdouble
+    spare = 0 if dtype == np.float32 or EXTENDED else 1
+    exact = getattr(np, op)(x.astype(wide))
+    assert_within(compute(op, x), exact, 1.6 + spare, x)
+
+
 # --- powers --------------------------------------------------------------------------
 
 
@@ -173,7 +188,7 @@ def test_powers_are_near_everywhere(dtype: Any) -> None:
         wide = np.float64 if single else np.longdouble
         exact = np.power(x.astype(wide), y.astype(wide))
     spare = 0 if single or EXTENDED else 1
-    assert_within(compute("pow", x, y), exact, 4 + spare, x, y)
+    assert_within(compute("pow", x, y), exact, 1.25 + spare, x, y)
 
 
 # --- points computed with 60 digits --------------------------------------------------
