@@ -29,11 +29,12 @@ class Settings:
     """The time that one measurement fills, at least one epoch or call."""
     limit: float
     """The most seconds for a peer to start, or to compile a row."""
-    every_variant: bool
+    quick: bool
+    """One variant a peer, and an eighth of the data where there are many."""
 
 
-FULL = Settings(9, 0.4, 300.0, True)
-QUICK = Settings(3, 0.05, 90.0, False)
+FULL = Settings(9, 0.4, 300.0, False)
+QUICK = Settings(3, 0.05, 90.0, True)
 
 
 @dataclass
@@ -55,12 +56,10 @@ class _Runner:
         each = self.row.steps if self.row.kind == "train" else 1
         return 1e6 * found["seconds"] / (self.calls * each)
 
-    def calibrate(self, seconds: float) -> None:
-        """Choose how often to repeat so that a measurement fills `seconds`."""
-        for _ in range(2):
-            each = self.row.steps if self.row.kind == "train" else 1
-            self.calls = calls_for(seconds, self.once() * each / 1e6)
-        self.busy = 0.0
+    def fill(self, seconds: float, us: float) -> None:
+        """Repeat so often that a measurement fills `seconds`, at `us` a step."""
+        each = self.row.steps if self.row.kind == "train" else 1
+        self.calls = calls_for(seconds, us * each / 1e6)
 
     def sample(self) -> float | None:
         """Return one measurement; None once the peer has failed."""
@@ -79,6 +78,7 @@ def measure_row(
     threads: int,
 ) -> RowResult:
     """Measure ours and the peers that take part in a row, in turn."""
+    row = row.smaller() if settings.quick else row
     results: dict[str, PeerResult] = {}
     runners: dict[str, _Runner] = {}
     for peer in peers:
@@ -106,35 +106,42 @@ def _say(words: str) -> None:
 
 def _choose(row: Row, peer: Peer, workers: Workers, settings: Settings) -> _Runner:
     """Return the fastest variant, calibrated; the others let go of the row."""
-    variants = peer.variants if settings.every_variant else peer.variants[:1]
+    variants = peer.variants[:1] if settings.quick else peer.variants
     ready: list[tuple[float, _Runner]] = []
     failure: PeerError | None = None
     for variant in variants:
         try:
             runner = _prepare(row, peer, variant, workers, settings)
-            probes = [runner.once() for _ in range(_PROBES if len(variants) > 1 else 1)]
-            ready.append((median(probes), runner))
+            ready.append((_probe(runner, settings, len(variants) > 1), runner))
         except PeerError as error:
             failure = error
     if not ready:
         assert failure is not None
         raise failure
-    best = min(ready, key=lambda each: each[0])[1]
+    us, best = min(ready, key=lambda each: each[0])
     for _, runner in ready:
         if runner is not best:
             runner.worker.ask("release", settings.limit)
-    best.calibrate(settings.seconds)
+    best.fill(settings.seconds, us)
+    best.busy = 0.0
     return best
+
+
+def _probe(runner: _Runner, settings: Settings, rivals: bool) -> float:
+    """Return about how many microseconds a step takes; with more care among rivals."""
+    us = runner.once()
+    if not rivals:
+        return us
+    runner.fill(settings.seconds / 4, us)
+    return median(runner.once() for _ in range(_PROBES))
 
 
 def _prepare(
     row: Row, peer: Peer, variant: Variant, workers: Workers, settings: Settings
 ) -> _Runner:
     worker = workers.of(peer, variant)
-    worker.ask("prepare", settings.limit, row=row.name)
-    runner = _Runner(peer, worker, row, settings.limit)
-    runner.calibrate(settings.seconds / 4)
-    return runner
+    worker.ask("prepare", settings.limit, row=row.name, smaller=settings.quick)
+    return _Runner(peer, worker, row, settings.limit)
 
 
 # --- do the numbers agree? -------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -12,6 +12,8 @@ _ADAM_FLOPS = 12
 """Per parameter: two means of three, two corrections, root, ε, quotient, step."""
 _ADAM_BYTES = 24
 """Per parameter: the value and two means, each read and written once, in float32."""
+_LONG = 2e9
+"""The arithmetic of an epoch that is too long for a quick run."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,14 @@ class Row:
         update = _ADAM_BYTES if self.optimizer == "adam" else 8
         return data + update * self.parameters
 
+    def smaller(self) -> Row:
+        """Return the row with an eighth of its data where an epoch is long."""
+        if self.kind == "train" and self.steps * self.flops > _LONG:
+            return replace(self, rows=max(1, self.steps // 8) * self.batch)
+        if self.kind == "predict" and self.rows > 1:
+            return replace(self, rows=self.rows // 8, batch=self.rows // 8)
+        return self
+
     @property
     def text(self) -> str:
         """The network in short, as in `784-128-10`."""
@@ -105,7 +115,9 @@ _TABLE = (
     Row("mnist", _MNIST, 16384, 64),
     Row("mid", (784, 256, 128, 10), 16384, 128),
     Row("wide", (784, 1024, 1024, 10), 8192, 256),
-    Row("deep", _DEEP, 16384, 64),
+    # Twelve layers: one unit whose input is a rounding error from 0 turns the first
+    # updates another way, and float32 then ends at one of a few different losses.
+    Row("deep", _DEEP, 16384, 64, tolerance=2e-2),
     Row("sgd1", _SMALL, 2048, 1, optimizer="sgd", learning_rate=1e-2),
     Row("predict1", _SMALL, 1, 1, kind="predict"),
     Row("predict1mnist", _MNIST, 1, 1, kind="predict"),

@@ -34,10 +34,10 @@ class Bench:
         self.row: Row | None = None
         self.prepared: Any = None
 
-    def prepare(self, row: str) -> dict[str, Any]:
+    def prepare(self, row: str, smaller: bool) -> dict[str, Any]:
         """Make the row ready, and run it once so that it is compiled and warm."""
         self.release()
-        self.row = ROWS[row]
+        self.row = ROWS[row].smaller() if smaller else ROWS[row]
         start = time.perf_counter()
         self.prepared = self.module.prepare(self.row, **self.options)
         if self.row.kind == "predict":
