@@ -18,7 +18,7 @@ from threading import Lock
 import numpy as np
 
 from pellucid.engines.llvm.cache import Cache, folder
-from pellucid.engines.llvm.lower import Checked, lower
+from pellucid.engines.llvm.lower import Checked, Lowered, lower
 from pellucid.engines.llvm.native import Native, compile_text, processor, target
 from pellucid.engines.llvm.threads import count, run_together
 from pellucid.engines.program import Engine, Program
@@ -119,12 +119,12 @@ class LlvmProgram(Program):
         self._lock = Lock()
 
     @cached_property
-    def _text(self) -> str:
-        return lower(simplify(self.graph), target()).text
+    def _lowered(self) -> Lowered:
+        return lower(simplify(self.graph), target())
 
     def text(self) -> str:
         """Return the LLVM assembly."""
-        return self._text
+        return self._lowered.text
 
     def _run(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
         inputs = [np.ascontiguousarray(each) for each in arrays]
@@ -143,7 +143,8 @@ class LlvmProgram(Program):
         if not cells.any():
             return
         at = int(cells[:, 0].argmax())
-        gate, index = self._checked_gates[at], int(cells[at, 1])
+        # Code from the cache may be that of an equal graph, born on other lines.
+        gate, index = self._lowered.checked[at], int(cells[at, 1])
         cells[:] = 0
         raise EngineError(
             message(
