@@ -66,7 +66,7 @@ _WIDTHS = (14, 18, 10, 9, 8, 10, 0)
 
 def print_results(results: list[RowResult], header: bool = True) -> None:
     """Print the rows as a plain table."""
-    lines = [HEADER] if header else []
+    lines: list[tuple[str, ...]] = [HEADER] if header else []
     for result in results:
         lines += as_table(result)
     for line in lines:

@@ -54,7 +54,7 @@ class _Runner:
         found = self.worker.ask("measure", self.limit, calls=self.calls)
         self.busy = max(self.busy, found["cpu"] / found["seconds"])
         each = self.row.steps if self.row.kind == "train" else 1
-        return 1e6 * found["seconds"] / (self.calls * each)
+        return 1e6 * float(found["seconds"]) / (self.calls * each)
 
     def fill(self, seconds: float, us: float) -> None:
         """Repeat so often that a measurement fills `seconds`, at `us` a step."""

@@ -88,7 +88,8 @@ class Bench:
 
     def release(self) -> dict[str, Any]:
         """Let go of what was prepared."""
-        self.row, self.prepared, self.x = None, None, None
+        self.row, self.prepared = None, None
+        self.x: Any = None
         gc.collect()
         return {}
 

@@ -9,7 +9,7 @@ from benchmarks.data import examples, weights
 from benchmarks.rows import Row
 from pellucid import Trainer, nn, optim
 
-ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 LOSSES = {"classes": nn.CrossEntropyLoss, "values": nn.MSELoss}
 OPTIMIZERS = {"adam": optim.Adam, "sgd": optim.SGD}
 
@@ -24,9 +24,9 @@ def _trainer(row: Row, engine: str) -> Trainer:
 
 
 def _start(trainer: Trainer, row: Row) -> None:
-    linear = [each for each in trainer.model if isinstance(each, nn.Linear)]
-    for layer, (weight, bias) in zip(linear, weights(row)):
-        layer.weight.value, layer.bias.value = weight.copy(), bias.copy()
+    values = [each.copy() for layer in weights(row) for each in layer]
+    for parameter, value in zip(trainer.model.parameters(), values, strict=True):
+        parameter.value = value
 
 
 class Session:
