@@ -18,6 +18,8 @@ __all__ = ["FULL", "QUICK", "Settings", "measure_row"]
 
 _PROBES = 3
 """Short measurements by which one of several variants is chosen."""
+_FAR_BEHIND = 2.0
+"""A first measurement this many times another's ends a variant's hopes."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,8 @@ def _choose(row: Row, peer: Peer, workers: Workers, settings: Settings) -> _Runn
     for variant in variants:
         try:
             runner = _prepare(row, peer, variant, workers, settings)
-            ready.append((_probe(runner, settings, len(variants) > 1), runner))
+            us = _probe(runner, settings, [each for each, _ in ready])
+            ready.append((us, runner))
         except PeerError as error:
             failure = error
     if not ready:
@@ -127,10 +130,13 @@ def _choose(row: Row, peer: Peer, workers: Workers, settings: Settings) -> _Runn
     return best
 
 
-def _probe(runner: _Runner, settings: Settings, rivals: bool) -> float:
-    """Return about how many microseconds a step takes; with more care among rivals."""
+def _probe(runner: _Runner, settings: Settings, rivals: list[float]) -> float:
+    """Return about how many microseconds a step takes.
+
+    A variant that is far behind another at once is not measured with more care.
+    """
     us = runner.once()
-    if not rivals:
+    if settings.quick or us > _FAR_BEHIND * min(rivals, default=us):
         return us
     runner.fill(settings.seconds / 4, us)
     return median(runner.once() for _ in range(_PROBES))

@@ -33,6 +33,7 @@ class Bench:
         self.options = options
         self.row: Row | None = None
         self.prepared: Any = None
+        self.x: Any = None
 
     def prepare(self, row: str, smaller: bool) -> dict[str, Any]:
         """Make the row ready, and run it once so that it is compiled and warm."""
@@ -88,8 +89,7 @@ class Bench:
 
     def release(self) -> dict[str, Any]:
         """Let go of what was prepared."""
-        self.row, self.prepared = None, None
-        self.x: Any = None
+        self.row = self.prepared = self.x = None
         gc.collect()
         return {}
 

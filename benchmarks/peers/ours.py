@@ -9,7 +9,7 @@ from benchmarks.data import examples, weights
 from benchmarks.rows import Row
 from pellucid import Trainer, nn, optim
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
+ACTIVATIONS: dict[str, Any] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 LOSSES = {"classes": nn.CrossEntropyLoss, "values": nn.MSELoss}
 OPTIMIZERS = {"adam": optim.Adam, "sgd": optim.SGD}
 
