@@ -10,8 +10,8 @@ from benchmarks.rows import Row
 from pellucid import Trainer, nn, optim
 
 ACTIVATIONS: dict[str, Any] = {"relu": nn.ReLU, "tanh": nn.Tanh}
-LOSSES = {"classes": nn.CrossEntropyLoss, "values": nn.MSELoss}
-OPTIMIZERS = {"adam": optim.Adam, "sgd": optim.SGD}
+LOSSES: dict[str, Any] = {"classes": nn.CrossEntropyLoss, "values": nn.MSELoss}
+OPTIMIZERS: dict[str, Any] = {"adam": optim.Adam, "sgd": optim.SGD}
 
 
 def _trainer(row: Row, engine: str) -> Trainer:
