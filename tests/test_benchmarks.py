@@ -17,6 +17,7 @@ import pytest
 from benchmarks import peers, results, rows, timing
 from benchmarks.__main__ import main, print_results
 from benchmarks.data import examples, orders, reference_outputs, weights
+from benchmarks.markdown import markdown
 from benchmarks.peers import OURS, PEERS
 from benchmarks.results import HEADER, PeerResult, RowResult, as_json, as_table, verdict
 from benchmarks.roofline import Roofline, copy_speed, fma_speed
@@ -191,6 +192,12 @@ def test_the_table_goes_from_fast_to_slow_and_marks_the_best(capsys: Any) -> Non
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].split() == " ".join(HEADER).split()
     assert printed[-1].endswith("needs clang")
+
+
+def test_the_table_of_the_documentation_has_a_column_for_each_peer() -> None:
+    found = markdown(as_json([a_result()], {})).splitlines()
+    assert found[0].endswith("| of roofline | quick | slow | fast |")
+    assert found[2] == "| `tiny` | **5** ± 0.5 | 4.00 | 40% | 1* | 1,234 | 20 |"
 
 
 def test_a_loss_is_judged_by_the_rows_tolerance_or_the_wide_band() -> None:
