@@ -1,4 +1,4 @@
-"""Prints the table of docs/benchmarks.md: `python -m benchmarks.markdown FOUND.json`."""
+"""Print the table of docs/benchmarks.md: `python -m benchmarks.markdown FILE`."""
 
 from __future__ import annotations
 
