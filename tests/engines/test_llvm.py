@@ -252,6 +252,41 @@ def test_an_index_outside_in_the_middle_of_a_scan_is_named() -> None:
         program(row, np.array([3, 3, 4, 0, 9, 1], np.int32))
 
 
+def two_gathers() -> Graph:
+    x = input_node(TensorType((4,), "f32"), "x")
+    y = input_node(TensorType((9,), "f32"), "y")
+    at = input_node(TensorType((2,), "i32"), "at")
+    first = bind("gather", x, at, axis=0)
+    second = bind("gather", y, at, axis=0)
+    return Graph((x, y, at), (first, second))
+
+
+def test_of_two_gates_the_one_whose_bound_is_broken_is_named() -> None:
+    x, y = np.zeros(4, np.float32), np.zeros(9, np.float32)
+    text = "gather: index {} is outside.*expected 0 to {}"
+    for index, last in ((5, 3), (9, 3)):
+        with pytest.raises(EngineError, match=text.format(index, last)):
+            compiled(two_gathers())(x, y, np.array([1, index], np.int32))
+    graph = two_gathers()
+    swapped = Graph(graph.inputs, graph.outputs[::-1])
+    with pytest.raises(EngineError, match=text.format(5, 3)):
+        compiled(swapped)(x, y, np.array([5, 1], np.int32))
+
+
+def test_code_from_the_disk_names_the_line_of_its_own_graph() -> None:
+    def born_here() -> Graph:
+        x, at = gathering(5, 1).inputs
+        return Graph((x, at), (bind("gather", x, at, axis=0),))
+
+    x, at = np.zeros((5, 5), np.float32), np.array([5])
+    places = []
+    for graph in (gathering(5, 1), born_here()):
+        with pytest.raises(EngineError) as caught:
+            LlvmEngine().compile(graph)(x, at)
+        places.append(re.findall(r"test_llvm\.py:(\d+)", str(caught.value)))
+    assert places[0] != places[1]
+
+
 # --- arrays --------------------------------------------------------------------------
 
 

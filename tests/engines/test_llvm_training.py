@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -251,7 +252,13 @@ os._exit(0 if (after == before).all() and program._threads == 4 else 1)
 
 
 def test_a_program_runs_on_after_a_fork() -> None:
-    subprocess.run([sys.executable, "-c", _FORK], timeout=60, check=True)
+    process = subprocess.Popen([sys.executable, "-c", _FORK], start_new_session=True)
+    try:
+        assert process.wait(60) == 0
+    finally:
+        if process.returncode is None:  # the child waits for ever, and so its parent
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 # --- many runs -----------------------------------------------------------------------
