@@ -434,3 +434,13 @@ def test_a_draw_is_the_start_of_a_longer_draw() -> None:
         assert np.array_equal(random_words(key, counter, count), longest[:count])
     other = random_words(key, np.array([3, 5], np.uint32), 41)
     assert not np.intersect1d(longest, other).size
+
+
+def test_a_repeated_exponent_takes_no_short_cut() -> None:
+    """NumPy takes the root where one ½ is repeated, and −inf has none."""
+    x = input_node(TensorType((4,), "f64"), "x")
+    program = NumpyEngine().compile(Graph((x,), (x**0.5,)))
+    values = np.array([-np.inf, -0.0, 4.0, -4.0])
+    (found,) = program(values)
+    np.testing.assert_array_equal(found, [np.inf, 0.0, 2.0, np.nan])
+    assert not np.signbit(found[1])

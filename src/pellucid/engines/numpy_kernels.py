@@ -37,10 +37,16 @@ def _erf(node: Node) -> Kernel:
 
 
 def _pow(node: Node) -> Kernel:
-    """Raise to a power; NumPy's short cuts for 0-d exponents are wrong at −inf."""
-    if node.shape:
-        return np.power
-    return lambda x, y: np.power(np.reshape(x, 1), np.reshape(y, 1)).reshape(())
+    """Raise to a power; NumPy's short cut for a repeated exponent errs at −inf."""
+    shape, dtype = node.shape, node.dtype
+
+    def kernel(x: Array, y: Array) -> Array:
+        exponents = np.empty(shape or (1,), dtype)
+        exponents[...] = y
+        found: Array = np.power(np.reshape(x, (1,)) if not shape else x, exponents)
+        return found.reshape(shape)
+
+    return kernel
 
 
 def _cast(node: Node) -> Kernel:
