@@ -78,12 +78,13 @@ class Trainer:
         self.progress: Progress | None = None
         self._journal = Journal()
         self._subscribers: list[Subscriber] = []
-        parameters = list(model.parameters())
-        if not parameters:
+        self._parameters = dict(model.named_parameters())
+        self._buffers = dict(model.named_buffers())
+        if not self._parameters:
             raise ArgumentError(
                 message(f"{type(model).__name__} has no parameters to train")
             )
-        self._dtype = parameters[0].dtype
+        self._dtype = next(iter(self._parameters.values())).dtype
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Call a function with every event of training."""
@@ -215,8 +216,10 @@ class Trainer:
         return self.programs.predict(self._current(), named_inputs(X, self._dtype))
 
     def _current(self) -> TrainState:
-        """Return the state with the weights that the model has now."""
-        return TrainState.first(self.model, self.programs.recipe.optimizer)
+        """Return the weights that the model has now, without an optimiser's state."""
+        params = {name: each.value for name, each in self._parameters.items()}
+        buffers = {name: each.value for name, each in self._buffers.items()}
+        return TrainState(params, buffers, (), np.array(0, np.int32))
 
     def replay(self, step: int) -> Replay:
         """Run one step of the training again and return every gate of it.
