@@ -108,7 +108,8 @@ def _say(words: str) -> None:
 
 def _choose(row: Row, peer: Peer, workers: Workers, settings: Settings) -> _Runner:
     """Return the fastest variant, calibrated; the others let go of the row."""
-    variants = peer.variants[:1] if settings.quick else peer.variants
+    variants = [each for each in peer.variants if row.kind in each.kinds]
+    variants = variants[:1] if settings.quick else variants
     ready: list[tuple[float, _Runner]] = []
     failure: PeerError | None = None
     for variant in variants:

@@ -36,6 +36,8 @@ class Variant:
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    kinds: frozenset[str] = frozenset({"train", "predict"})
+    """The kinds of rows in which it differs from the other ways."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Peer:
 
 
 _BOTH = frozenset({"train", "predict"})
+_TRAIN = frozenset({"train"})
+_WHOLE = {"whole": True}
 _PREDICT = frozenset({"predict"})
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 _ONE_CORE = {"NPROC": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
@@ -65,10 +69,12 @@ _TABLE = (
         (
             Variant("fused, 1 thread", {"fused": True, "threads": 1}),
             Variant("fused, 2 threads", {"fused": True, "threads": 2}),
-            Variant("default, 1 thread", {"threads": 1}),
-            Variant("default, 2 threads", {"threads": 2}),
-            Variant("foreach, 1 thread", {"foreach": True, "threads": 1}),
-            Variant("foreach, 2 threads", {"foreach": True, "threads": 2}),
+            Variant("default, 1 thread", {"threads": 1}, kinds=_TRAIN),
+            Variant("default, 2 threads", {"threads": 2}, kinds=_TRAIN),
+            Variant("foreach, 1 thread", {"foreach": True, "threads": 1}, kinds=_TRAIN),
+            Variant(
+                "foreach, 2 threads", {"foreach": True, "threads": 2}, kinds=_TRAIN
+            ),
         ),
         _BOTH,
     ),
@@ -78,8 +84,12 @@ _TABLE = (
         (
             Variant("fused optimizer, 1 thread", {"threads": 1}),
             Variant("fused optimizer, 2 threads", {"threads": 2}),
-            Variant("compiled optimizer, 1 thread", {"threads": 1, "whole": True}),
-            Variant("compiled optimizer, 2 threads", {"threads": 2, "whole": True}),
+            Variant(
+                "compiled optimizer, 1 thread", _WHOLE | {"threads": 1}, kinds=_TRAIN
+            ),
+            Variant(
+                "compiled optimizer, 2 threads", _WHOLE | {"threads": 2}, kinds=_TRAIN
+            ),
         ),
         _BOTH,
         slow=True,
