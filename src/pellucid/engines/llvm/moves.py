@@ -49,14 +49,12 @@ def _row_number(kernel: Kernel, value: Value, size: int) -> str:
     outside = f.let(f"icmp uge i64 {row}, {size}")
     flag = kernel.pointer(kernel.error)
     place = f.let(f"getelementptr i64, ptr {flag}, i64 1")
-    before = f.let(f"load i64, ptr {flag}")
-    first = f.let(f"and i1 {outside}, {f.let(f'icmp eq i64 {before}, 0')}")
-    index = f.let(f"load i64, ptr {place}")
-    f.do(
-        f"store i64 {f.let(f'select i1 {first}, i64 {row}, i64 {index}')}, ptr {place}"
-    )
-    after = f.let(f"or i64 {before}, {f.let(f'zext i1 {outside} to i64')}")
-    f.do(f"store i64 {after}, ptr {flag}")
+    with f.when(outside):  # all threads share the cell: it is written on faults only
+        first = f.let(f"icmp eq i64 {f.let(f'load i64, ptr {flag}')}, 0")
+        index = f.let(f"load i64, ptr {place}")
+        kept = f.let(f"select i1 {first}, i64 {row}, i64 {index}")
+        f.do(f"store i64 {kept}, ptr {place}")
+        f.do(f"store i64 1, ptr {flag}")
     return f.let(f"select i1 {outside}, i64 0, i64 {row}")
 
 
