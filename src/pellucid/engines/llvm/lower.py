@@ -23,6 +23,7 @@ from pellucid.engines.llvm.matmul import (
     matmul,
     needs_panels,
     operand,
+    product_of,
     roles,
 )
 from pellucid.engines.llvm.meet import MEET, MEET_BYTES
@@ -209,14 +210,29 @@ def _is_shared(step: Step, target: Target) -> bool:
     return False
 
 
-def _work_to_share(block: Block, target: Target) -> int:
-    """Count the steps that threads share."""
-    inner = sum(
-        _work_to_share(step.inner, target)
-        for step in block.steps
-        if step.inner is not None
-    )
-    return inner + sum(_is_shared(step, target) for step in block.steps)
+def _pays(block: Block, target: Target) -> bool:
+    """Return whether threads can share so much that meeting again and again pays."""
+    shared, total = _work(block, target)
+    return shared > total / 3
+
+
+def _work(block: Block, target: Target) -> tuple[int, int]:
+    """Return the work that threads share and all of it, in elements touched."""
+    shared = total = 0
+    for step in block.steps:
+        if step.inner is not None:
+            length = step.node.attrs["length"]
+            inner = _work(step.inner, target)
+            shared, total = shared + length * inner[0], total + length * inner[1]
+            continue
+        own = sum(node.type.size for node, _ in step.targets)
+        if step.kind == "dot":
+            own = product_of(step.node).work // 16
+        elif step.kind in ("sum", "max", "argmax"):
+            own = step.node.inputs[0].type.size
+        total += own
+        shared += own if _is_shared(step, target) else 0
+    return shared, total
 
 
 def _calls(block: Block) -> int:
@@ -234,7 +250,7 @@ def lower(graph: Graph, target: Target, timed: bool = False) -> Lowered:
     barrier = round_up(_CELL.nbytes * _bounds(block))
     cycles = barrier + MEET_BYTES
     prefix = cycles + (round_up(8 * _calls(block)) if timed else 0)
-    threads = _work_to_share(block, target) > 0
+    threads = _pays(block, target)
     module = _Module(target, threads, barrier, cycles if timed else None)
     main = module.main
     pointers: dict[Node, str] = {}

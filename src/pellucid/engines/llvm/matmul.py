@@ -55,6 +55,11 @@ class Product:
     n: int
     k: int
 
+    @property
+    def work(self) -> int:
+        """The number of multiplications."""
+        return self.batch * self.m * self.n * self.k
+
 
 def _joined(node: Node, axes: Sequence[int], strides: Sequence[int]) -> int | None:
     """Return the one stride in which axes are walked, in their order; None if none."""
@@ -184,8 +189,7 @@ def can_share(node: Node, target: Target) -> bool:
     """Return whether there are panels enough to share, and work in them."""
     shape = product_of(node)
     tile = _tile(target, Kind(node.dtype), shape)
-    work = shape.batch * shape.m * shape.n * shape.k
-    return shape.n >= 2 * tile.columns and work >= _WORTH_SHARING
+    return shape.n >= 2 * tile.columns and shape.work >= _WORTH_SHARING
 
 
 def needs_panels(node: Node, y: Operand, target: Target) -> bool:
