@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from guarded import AtTheEdge, Guarded, run_guarded
 
 from gates.derive import first_order, float_outputs
 from gates.random_graphs import random_graph
@@ -15,10 +16,9 @@ from gates.samples import SAMPLES, Sample
 from gates.test_edges import assert_same_bits
 from pellucid.dtypes import is_float
 from pellucid.engines.llvm.engine import LlvmEngine, LlvmProgram
-from pellucid.engines.llvm.meet import MEET_BYTES
 from pellucid.engines.numpy_ import NumpyEngine
 from pellucid.errors import EngineError, ShapeError
-from pellucid.ir.graph import Graph, Node, bind, constant, input_node, results
+from pellucid.ir.graph import Graph, Node, bind, constant, fill, input_node, results
 from pellucid.ir.types import TensorType
 
 COUNT = int(os.environ.get("PELLUCID_RANDOM_GRAPHS", "400")) // 2
@@ -67,56 +67,11 @@ def computes_in_single(graph: Graph) -> bool:
     return any(n.dtype == np.float32 for n in tensors)
 
 
-# --- canaries ------------------------------------------------------------------------
-
-EDGE = 192
-"""Bytes of canary before and behind every array."""
-
-
-class Guarded:
-    """Memory of a number of bytes between canaries."""
-
-    def __init__(self, size: int, filling: int, content: bytes = b"") -> None:
-        self.room = np.full(size + 2 * EDGE + 64, 0xA7, np.uint8)
-        self.start = EDGE + -(self.room.ctypes.data + EDGE) % 64
-        self.inside = self.room[self.start : self.start + size]
-        self.inside[:] = filling
-        self.inside[: len(content)] = np.frombuffer(content, np.uint8)
-
-    @property
-    def address(self) -> int:
-        return int(self.room.ctypes.data) + self.start
-
-    def is_whole(self) -> bool:
-        """Return whether no canary was touched."""
-        outside = [self.room[: self.start], self.room[self.start + self.inside.size :]]
-        return all((part == 0xA7).all() for part in outside)
-
-
-def run_guarded(program: LlvmProgram, arrays: list[Any], filling: int) -> list[Any]:
-    """Run with canaries around all memory, and whatever is not given set to filling."""
-    given = [Guarded(x.nbytes, filling, x.tobytes()) for x in arrays]
-    types = program.graph.output_types
-    taken = [Guarded(each.nbytes, filling) for each in types]
-    cells = 16 * len(program._checked_gates)
-    zeros = bytes(-(-cells // 64) * 64 + MEET_BYTES)  # bounds, and where threads meet
-    arena = Guarded(program._arena.size, filling, zeros[: program._arena.size])
-    table = np.array([each.address for each in (*given, *taken)], np.uintp)
-    program._native.main(table.ctypes.data, arena.address, 0, 1)
-    assert all(each.is_whole() for each in (*given, *taken, arena))
-    for each, x in zip(given, arrays):
-        assert each.inside.tobytes() == x.tobytes()  # inputs are only read
-    return [
-        np.frombuffer(each.inside.tobytes(), type_.dtype).reshape(type_.shape)
-        for each, type_ in zip(taken, types)
-    ]
-
-
 def assert_keeps_to_its_memory(graph: Graph, arrays: list[Any], found: Any) -> None:
-    """Nothing beyond an array is written; nothing unknown has a say in the results."""
+    """Nothing beyond an array is touched; nothing unknown has a say in the results."""
     program = compiled(graph)
-    for filling in (0x00, 0xFF):  # zeros, NaNs
-        for each, other in zip(run_guarded(program, arrays, filling), found):
+    for filling, kind in ((0x00, Guarded), (0xFF, Guarded), (0xFF, AtTheEdge)):
+        for each, other in zip(run_guarded(program, arrays, filling, kind), found):
             assert_same_bits(each, other)
 
 
@@ -193,6 +148,62 @@ def test_a_product_of_odd_sizes_keeps_to_its_memory(
     for each, other in zip(found, wanted):
         near = 1e-4 if dtype == "f32" else 1e-12
         np.testing.assert_allclose(each, other, rtol=near, atol=near)
+    assert_keeps_to_its_memory(graph, arrays, found)
+
+
+# --- what a scan carries -------------------------------------------------------------
+
+
+def swap(h: Node, c: Node) -> tuple[Node, Node]:
+    return c, h
+
+
+def exchange(h: Node, c: Node) -> tuple[Node, Node]:
+    return c + h, h - c
+
+
+def turn(h: Node, c: Node) -> tuple[Node, Node]:
+    return bind("transpose", c, axes=(1, 0)), bind("reverse", h, axes=(0, 1))
+
+
+def turn_itself(h: Node, c: Node) -> tuple[Node, Node]:
+    return bind("transpose", h, axes=(1, 0)) + h, bind("reverse", c, axes=(1,)) * h
+
+
+def multiply(h: Node, c: Node) -> tuple[Node, Node]:
+    product = bind("dot", h, c, contract=((1,), (0,)), batch=((), ()))
+    return product * fill(0.1, h.type), h
+
+
+def total(h: Node, c: Node) -> tuple[Node, Node]:
+    sums = bind("reshape", bind("sum", h, axes=(1,)), shape=(5, 1))
+    return h + bind("broadcast", sums, shape=(5, 5)) * fill(0.1, h.type), h + c
+
+
+def stay(h: Node, c: Node) -> tuple[Node, Node]:
+    return h, c + h
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(
+    "rule",
+    [swap, exchange, turn, turn_itself, multiply, total, stay],
+    ids=lambda rule: rule.__name__,
+)
+def test_carried_values_do_not_overwrite_what_is_still_read(
+    rule: Any, reverse: bool
+) -> None:
+    h, c = (input_node(TensorType((5, 5), "f64"), name) for name in "hc")
+    new = rule(h, c)
+    body = Graph((h, c), (*new, *new, h, c * h))
+    first = [input_node(each.type, "x") for each in (h, c)]
+    scan = bind("scan", *first, body=body, consts=0, carries=2, length=4,
+                reverse=reverse, keep="all")  # fmt: skip
+    graph = Graph(tuple(first), results(scan))
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=(5, 5)) for _ in first]
+    found = compiled(graph)(*arrays)
+    assert_agree(found, DEFINITION.compile(graph)(*arrays), single=False)
     assert_keeps_to_its_memory(graph, arrays, found)
 
 

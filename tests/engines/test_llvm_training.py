@@ -234,6 +234,18 @@ def test_a_broken_bound_in_one_thread_is_not_reported_in_another() -> None:
     all_at_once(wrong, right, wrong)
 
 
+def test_no_broken_bound_is_lost_among_threads() -> None:
+    """All threads report in one cell, and most of them have nothing to report."""
+    x = input_node(TensorType((8, 1), "f32"), "x")
+    at = input_node(TensorType((20_000,), "i32"), "at")
+    program = compiled(Graph((x, at), (bind("gather", x, at, axis=0),)))
+    table, rows = np.zeros((8, 1), np.float32), np.zeros(20_000, np.int32)
+    rows[4_321] = 99
+    for _ in range(3_000):
+        with pytest.raises(EngineError, match="index 99 is outside"):
+            program(table, rows)
+
+
 _FORK = """
 import os, numpy as np
 from pellucid.engines.llvm.engine import LlvmEngine
