@@ -89,7 +89,7 @@ def scanned() -> Graph:
 
 @pytest.mark.parametrize(
     "graph",
-    [matrices(129, 65, 257), matrices(512, 64, 16), matrices(33, 700, 400), pieces(),
+    [matrices(129, 65, 257), matrices(2048, 64, 128), matrices(33, 700, 400), pieces(),
      scanned()],
     ids=["odd sizes", "tall", "deep", "pieces", "scan"],
 )  # fmt: skip
@@ -287,7 +287,7 @@ def resident() -> int:
 @pytest.mark.parametrize("size", [8, 256])
 def test_ten_thousand_runs_leave_nothing_behind(size: int) -> None:
     """One thread or four, of a program with an arena, inputs and results."""
-    program = compiled(matrices(size, 32, 48))
+    program = compiled(matrices(size, 256, 128))
     assert program._threads == (4 if size == 256 else 1)
     arrays = draw(program.graph)
     times = 10_000 if size == 8 else 1_000
