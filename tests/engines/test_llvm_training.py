@@ -273,6 +273,48 @@ def test_a_program_runs_on_after_a_fork() -> None:
             process.wait()
 
 
+_INTERRUPT = """
+import os, signal, time, numpy as np
+from pellucid.engines.llvm.engine import LlvmEngine
+from pellucid.ir.graph import Graph, bind, input_node
+from pellucid.ir.types import TensorType
+x = input_node(TensorType((128, 128), "f32"), "x")
+program = LlvmEngine().compile(Graph((x,), (bind("tanh", x),)))
+array = np.linspace(-3, 3, 128 * 128, dtype=np.float32).reshape(128, 128)
+(wanted,) = program(array)
+assert program._threads == 4
+def interrupt(*_): raise KeyboardInterrupt
+signal.signal(signal.SIGALRM, interrupt)
+rng, answered, end = np.random.default_rng(1), 0, time.time() + 4
+while time.time() < end:
+    try:
+        signal.setitimer(signal.ITIMER_REAL, rng.uniform(2e-5, 2e-3))
+        while True:
+            assert (program(array)[0] == wanted).all()
+    except KeyboardInterrupt:
+        answered += 1
+signal.setitimer(signal.ITIMER_REAL, 0)
+os._exit(0 if answered > 100 else 1)
+"""
+
+
+def test_ctrl_c_between_two_instructions_leaves_no_thread_waiting() -> None:
+    if not hasattr(signal, "setitimer"):
+        return
+    command = [sys.executable, "-c", _INTERRUPT]
+    process = subprocess.Popen(
+        command,
+        start_new_session=True,
+        env={**os.environ, "PELLUCID_THREADS": "4"},
+    )
+    try:
+        assert process.wait(60) == 0
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
 # --- many runs -----------------------------------------------------------------------
 
 
@@ -287,7 +329,7 @@ def resident() -> int:
 @pytest.mark.parametrize("size", [8, 256])
 def test_ten_thousand_runs_leave_nothing_behind(size: int) -> None:
     """One thread or four, of a program with an arena, inputs and results."""
-    program = compiled(matrices(size, 256, 128))
+    program = compiled(matrices(size, 256, 128) if size > 8 else matrices(size, 32, 48))
     assert program._threads == (4 if size == 256 else 1)
     arrays = draw(program.graph)
     times = 10_000 if size == 8 else 1_000
@@ -300,7 +342,7 @@ def test_ten_thousand_runs_leave_nothing_behind(size: int) -> None:
     run(500)
     before = resident()
     run(times)
-    assert resident() - before < 2_000_000
+    assert resident() - before < 8_000_000  # each result alone would come to more
     tracemalloc.start()
     run(20)
     start, _ = tracemalloc.get_traced_memory()

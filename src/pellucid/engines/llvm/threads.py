@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from queue import SimpleQueue
 
 __all__ = ["count", "run_together"]
 
@@ -37,35 +38,102 @@ def _quota() -> int:
         return os.cpu_count() or 1
 
 
-class _Team(threading.local):
-    """The helpers of one thread: nested and parallel users do not share them."""
+class _Team:
+    """Threads that do jobs as they come, until the team is let go of.
 
-    pool: ThreadPoolExecutor | None = None
-    size = 0
+    Everything here that the main thread waits in is a lock of the interpreter itself:
+    Ctrl-C may come at any moment and leaves those whole.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        for _ in range(size):
+            threading.Thread(
+                target=_serve, args=(self.jobs,), name="pellucid", daemon=True
+            ).start()
+
+    def __del__(self) -> None:
+        for _ in range(self.size):
+            self.jobs.put(None)
 
 
-_team = _Team()
+def _serve(jobs: SimpleQueue[Callable[[], None] | None]) -> None:
+    while (job := jobs.get()) is not None:
+        job()
+
+
+class _Own(threading.local):
+    """The team of one thread: nested and parallel users do not share one."""
+
+    team: _Team | None = None
+
+
+_own = _Own()
 
 
 def _forget_team() -> None:
     """Threads do not survive a fork."""
-    global _team
-    _team = _Team()
+    global _own
+    _own = _Own()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_team)
 
 
+class _Task:
+    """A function that several threads call together."""
+
+    def __init__(self, function: Callable[[int, int], None], threads: int) -> None:
+        self.function, self.threads = function, threads
+        self.begun, self.through = threading.Lock(), threading.Lock()
+        self.through.acquire()
+        self.ended = False
+
+    def lead(self, team: _Team) -> None:
+        """Call the function as the first thread, and let the others do so."""
+        if not self.begun.acquire(blocking=False):
+            return  # called off
+        others = [threading.Lock() for _ in range(1, self.threads)]
+        for i, other in enumerate(others, 1):
+            other.acquire()
+            team.jobs.put(partial(self.follow, i, other))
+        self.function(0, self.threads)
+        for other in others:
+            other.acquire()
+        self.ended = True
+        self.through.release()
+
+    def follow(self, i: int, ended: threading.Lock) -> None:
+        """Call the function as another thread."""
+        self.function(i, self.threads)
+        ended.release()
+
+    def call_off(self) -> None:
+        """See that the function is not called, or wait until all calls are through."""
+        if not self.begun.acquire(blocking=False):
+            while not self.ended:
+                time.sleep(1e-3)
+
+
 def run_together(function: Callable[[int, int], None], threads: int) -> None:
-    """Call `function(i, threads)` for every i at once, the first in this thread."""
+    """Call `function(i, threads)` for every i at once; it raises nothing.
+
+    Several threads are led by one of their own: Ctrl-C comes to the main thread, and
+    must not come between two that wait for each other. It is answered when they are
+    through.
+    """
     if threads == 1:
         function(0, 1)
         return
-    if _team.pool is None or _team.size < threads - 1:
-        _team.pool = ThreadPoolExecutor(threads - 1, "pellucid")
-        _team.size = threads - 1
-    others = [_team.pool.submit(function, i, threads) for i in range(1, threads)]
-    function(0, threads)
-    for each in others:
-        each.result()
+    team = _own.team
+    if team is None or team.size < threads:
+        team = _own.team = _Team(threads)
+    task = _Task(function, threads)
+    try:
+        team.jobs.put(partial(task.lead, team))
+        task.through.acquire()
+    except BaseException:
+        task.call_off()
+        raise
