@@ -16,10 +16,38 @@ def refusal(X, y=None, dtype="f32"):
 
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 def test_features_become_the_dtype_asked_for(dtype):
-    X, y = as_arrays([[1, 2], [3, 4]], dtype=dtype)
+    X, y = as_arrays([[1, 2.0], [3, 4]], dtype=dtype)
     assert X.dtype == {"f32": np.float32, "f64": np.float64}[dtype]
     assert X.tolist() == [[1, 2], [3, 4]]
     assert y is None
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("?", "?"),
+        ("u1", "u1"),
+        ("i1", "i4"),
+        ("i2", "i4"),
+        ("u2", "i4"),
+        (">i4", "i4"),
+        ("u4", "u4"),
+        ("i8", "i8"),
+        ("u8", "i8"),
+    ],
+)
+def test_whole_features_stay_whole_in_a_dtype_of_graphs(given, kept):
+    numbers = np.array([[0, 1], [1, 0]], given)
+    X, _ = as_arrays(numbers, dtype="f32")
+    assert X.dtype == np.dtype(kept)
+    assert X.dtype.isnative
+    np.testing.assert_array_equal(X, numbers)
+
+
+def test_a_whole_number_that_no_graph_holds_is_refused():
+    assert (
+        refusal(np.array([[2**63]], np.uint64)) == "X holds a number beyond 2**63 - 1"
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,28 +6,38 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from pellucid.dtypes import DType, as_dtype, is_float
+from pellucid.dtypes import DTYPES, DType, as_dtype, is_float
 from pellucid.errors import DataError, message
 
 __all__ = ["as_arrays"]
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
+_LARGEST = np.iinfo(np.int64).max
 
-def as_arrays(X: Any, y: Any = None, *, dtype: Any) -> tuple[Array, Array | None]:
+
+def as_arrays(
+    X: Any, y: Any = None, *, dtype: Any, least: int = 2
+) -> tuple[Array, Array | None]:
     """Return features `[n, …]` and targets `[n]` or `[n, …]` as checked arrays.
 
-    Features become `dtype`. Whole-number and boolean targets become int64, others
-    `dtype`. Raises `DataError` for text, for different numbers of rows, for no rows,
-    and for a NaN or an infinity, naming its row and column.
+    Features of floats become `dtype`; whole numbers and truth values stay what they
+    are, for they may be tokens, lengths or masks: a layer that computes with floats
+    converts them. Whole-number and boolean targets become int64, others `dtype`.
+    Raises `DataError` for text, for features of fewer than `least` axes, for
+    different numbers of rows, for no rows, and for a NaN or an infinity, naming its
+    row and column.
 
-    >>> X, y = as_arrays([[1, 2], [3, 4]], [0, 1], dtype="f32")
+    >>> X, y = as_arrays([[1.0, 2.0], [3.0, 4.0]], [0, 1], dtype="f32")
     >>> X.dtype, y.dtype
     (dtype('float32'), dtype('int64'))
+    >>> as_arrays(np.array([[1, 2]]), dtype="f32")[0].dtype
+    dtype('int64')
     """
     wanted = as_dtype(dtype)
-    features = _finite(_numeric(X, "X"), wanted, "X")
-    if features.ndim < 2:
+    given = _numeric(X, "X")
+    features = _whole(given) if given.dtype.kind in "biu" else _finite(given, wanted)
+    if features.ndim < least:
         raise DataError(
             message(
                 f"X has shape {features.shape}",
@@ -78,7 +88,17 @@ def _noun(array: Array) -> str:
     return {"U": "text", "S": "text"}.get(array.dtype.kind, str(array.dtype))
 
 
-def _finite(array: Array, dtype: DType, name: str) -> Array:
+def _whole(array: Array) -> Array:
+    """Return whole numbers or truth values in a dtype of graphs that holds them all."""
+    known = array.dtype.newbyteorder("=")
+    if known not in DTYPES.values():
+        known = as_dtype("i32" if known.itemsize < 4 else "i64")
+    if array.dtype.kind == "u" and array.max(initial=0) > _LARGEST:
+        raise DataError(message("X holds a number beyond 2**63 - 1"))
+    return np.ascontiguousarray(array, known)
+
+
+def _finite(array: Array, dtype: DType, name: str = "X") -> Array:
     with np.errstate(over="ignore"):
         converted = np.ascontiguousarray(array, dtype)
     if not is_float(dtype) or np.isfinite(converted).all():

@@ -16,10 +16,15 @@ __all__ = ["hold_out", "named_inputs", "prepare"]
 
 
 def named_inputs(X: Any, dtype: Any) -> Data:
-    """Return features by name: `x`, or `x.0`, `x.1`, … of a tuple."""
+    """Return features by name: `x`, or `x.0`, `x.1`, … of a tuple.
+
+    One input of several may be a number a row, such as a length: `[n]`.
+    """
     if not isinstance(X, tuple):
         return {"x": as_arrays(X, dtype=dtype)[0]}
-    return {f"x.{i}": as_arrays(each, dtype=dtype)[0] for i, each in enumerate(X)}
+    return {
+        f"x.{i}": as_arrays(each, dtype=dtype, least=1)[0] for i, each in enumerate(X)
+    }
 
 
 def prepare(
@@ -38,7 +43,7 @@ def prepare(
         y = first
     targets = y if isinstance(y, Mapping) else {"": y}
     for name, target in targets.items():
-        array = as_arrays(first, target, dtype=dtype)[1]
+        array = as_arrays(first, target, dtype=dtype, least=1)[1]
         assert array is not None
         data[f"y.{name}" if name else "y"] = array
     weight = _weights(data, sample_weight, class_weight, dtype)
