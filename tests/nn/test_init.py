@@ -219,3 +219,12 @@ def test_maxout_keeps_the_mean_square_of_its_input() -> None:
     assert layer.initialised == "lecun_normal, because maxout follows"
     x = np.random.default_rng(0).normal(size=(50, 400)).astype(np.float32)
     assert (layer(x).value ** 2).mean() == pytest.approx(1.0, rel=0.05)
+
+
+@pytest.mark.parametrize("name", VARIANCE)
+def test_fans_that_the_shape_does_not_tell_are_taken_as_given(name: str) -> None:
+    choice = init.Choice(name)
+    same = choice.draw(KEY, SHAPE, "f64", fan=(200, 300)).value
+    np.testing.assert_array_equal(same, draw(name))
+    quarter = choice.draw(KEY, SHAPE, "f64", fan=(800, 1200)).value
+    np.testing.assert_allclose(quarter, same / 2, rtol=1e-12, atol=1e-15)

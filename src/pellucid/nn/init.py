@@ -50,9 +50,10 @@ __all__ = [
 ]
 
 Draw: TypeAlias = Callable[..., Tensor]
+Fans: TypeAlias = tuple[int, int]
 
 
-def fans(shape: Shape) -> tuple[int, int]:
+def fans(shape: Shape) -> Fans:
     """Return how many inputs a unit has, and how many units an input feeds.
 
     >>> fans((10, 3)), fans((16, 8, 3, 3))
@@ -116,6 +117,8 @@ def normal(
 
 # --- scaled by fans --------------------------------------------------------------
 
+# `fan` is (in, out) where the shape does not tell it, as that of a grouped convolution.
+
 
 def _scaled(
     key: Tensor, shape: Shape, dtype: Any, variance: float, even: bool
@@ -132,31 +135,59 @@ def _variance(gain: float, fan: float) -> float:
 
 
 def lecun_normal(
-    key: Tensor, shape: Shape, dtype: Any = None, *, gain: float = 1.0
+    key: Tensor,
+    shape: Shape,
+    dtype: Any = None,
+    *,
+    gain: float = 1.0,
+    fan: Fans | None = None,
 ) -> Tensor:
     """Normal, variance gain² / fan in."""
-    return _scaled(key, shape, dtype, _variance(gain, fans(shape)[0]), even=False)
+    return _scaled(
+        key, shape, dtype, _variance(gain, (fan or fans(shape))[0]), even=False
+    )
 
 
 def lecun_uniform(
-    key: Tensor, shape: Shape, dtype: Any = None, *, gain: float = 1.0
+    key: Tensor,
+    shape: Shape,
+    dtype: Any = None,
+    *,
+    gain: float = 1.0,
+    fan: Fans | None = None,
 ) -> Tensor:
     """Uniform, variance gain² / fan in."""
-    return _scaled(key, shape, dtype, _variance(gain, fans(shape)[0]), even=True)
+    return _scaled(
+        key, shape, dtype, _variance(gain, (fan or fans(shape))[0]), even=True
+    )
 
 
 def xavier_normal(
-    key: Tensor, shape: Shape, dtype: Any = None, *, gain: float = 1.0
+    key: Tensor,
+    shape: Shape,
+    dtype: Any = None,
+    *,
+    gain: float = 1.0,
+    fan: Fans | None = None,
 ) -> Tensor:
     """Normal, variance 2 gain² / (fan in + fan out)."""
-    return _scaled(key, shape, dtype, _variance(gain, sum(fans(shape)) / 2), even=False)
+    return _scaled(
+        key, shape, dtype, _variance(gain, sum(fan or fans(shape)) / 2), even=False
+    )
 
 
 def xavier_uniform(
-    key: Tensor, shape: Shape, dtype: Any = None, *, gain: float = 1.0
+    key: Tensor,
+    shape: Shape,
+    dtype: Any = None,
+    *,
+    gain: float = 1.0,
+    fan: Fans | None = None,
 ) -> Tensor:
     """Uniform, variance 2 gain² / (fan in + fan out)."""
-    return _scaled(key, shape, dtype, _variance(gain, sum(fans(shape)) / 2), even=True)
+    return _scaled(
+        key, shape, dtype, _variance(gain, sum(fan or fans(shape)) / 2), even=True
+    )
 
 
 def he_normal(
@@ -166,9 +197,12 @@ def he_normal(
     *,
     gain: float = math.sqrt(2.0),
     mode: str = "fan_in",
+    fan: Fans | None = None,
 ) -> Tensor:
     """Normal, variance gain² / fan; gain² is 2 / (1 + slope²) for a leaky ReLU."""
-    return _scaled(key, shape, dtype, _variance(gain, _fan(shape, mode)), even=False)
+    return _scaled(
+        key, shape, dtype, _variance(gain, _fan(fan or fans(shape), mode)), even=False
+    )
 
 
 def he_uniform(
@@ -178,13 +212,16 @@ def he_uniform(
     *,
     gain: float = math.sqrt(2.0),
     mode: str = "fan_in",
+    fan: Fans | None = None,
 ) -> Tensor:
     """Uniform, variance gain² / fan; gain² is 2 / (1 + slope²) for a leaky ReLU."""
-    return _scaled(key, shape, dtype, _variance(gain, _fan(shape, mode)), even=True)
+    return _scaled(
+        key, shape, dtype, _variance(gain, _fan(fan or fans(shape), mode)), even=True
+    )
 
 
-def _fan(shape: Shape, mode: str) -> int:
-    modes = dict(zip(("fan_in", "fan_out"), fans(shape)))
+def _fan(fan: Fans, mode: str) -> int:
+    modes = dict(zip(("fan_in", "fan_out"), fan))
     if mode not in modes:
         raise ArgumentError(
             message(f"no fan mode {mode!r}", hint=did_you_mean(mode, modes))
@@ -227,6 +264,10 @@ INITIALISERS: dict[str, Draw] = {
 }
 """Every initialiser by the name that a layer takes as `init`."""
 
+_BY_FANS = frozenset(
+    n for n in INITIALISERS if n.startswith(("lecun", "xavier", "he_"))
+)
+
 RULES: dict[str, str] = {
     "relu": "he_normal",
     "leaky_relu": "he_normal",
@@ -266,9 +307,13 @@ class Choice:
     gain: float | None = None
     why: str = ""
 
-    def draw(self, key: Tensor, shape: Shape, dtype: Any = None) -> Tensor:
-        """Draw weights of a shape."""
-        options = {} if self.gain is None else {"gain": self.gain}
+    def draw(
+        self, key: Tensor, shape: Shape, dtype: Any = None, fan: Fans | None = None
+    ) -> Tensor:
+        """Draw weights of a shape; `fan` is (in, out) where the shape does not tell."""
+        options: dict[str, Any] = {} if self.gain is None else {"gain": self.gain}
+        if fan is not None and self.name in _BY_FANS:
+            options["fan"] = fan
         return INITIALISERS[self.name](key, shape, dtype, **options)
 
     def __str__(self) -> str:

@@ -54,8 +54,13 @@ class Weighted(Module):
     def _draw(self, choice: Choice) -> None:
         self._choice = choice
         weight = self.weight
-        weight.value = choice.draw(self._key, weight.shape, weight.dtype).value
+        fan = self._fans()
+        weight.value = choice.draw(self._key, weight.shape, weight.dtype, fan).value
         self._drawn = _fingerprint(weight)
+
+    def _fans(self) -> tuple[int, int] | None:
+        """Return (in, out) of a unit where the weight's shape does not tell it."""
+        return None
 
     def followed_by(self, activation: str | None, slope: float = 0.0) -> None:
         """Draw the weight by the rule of an activation, where it was left to a rule.
