@@ -3,5 +3,6 @@
 from pellucid.functional.activations import *  # noqa: F403
 from pellucid.functional.array import *  # noqa: F403
 from pellucid.functional.control import *  # noqa: F403
+from pellucid.functional.dropout import *  # noqa: F403
 from pellucid.functional.layout import *  # noqa: F403
 from pellucid.functional.losses import *  # noqa: F403

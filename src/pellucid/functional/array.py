@@ -13,7 +13,6 @@ from typing import TypeAlias
 
 from pellucid.configuration import current
 from pellucid.dtypes import is_float
-from pellucid.ir.types import Shape
 from pellucid.tensors import Tensor, TensorLike, apply, as_tensor, expand, meet
 
 __all__ = [
@@ -285,13 +284,9 @@ def where(condition: TensorLike, x: TensorLike, y: TensorLike) -> Tensor:
     test = as_tensor(condition).astype("bool")
     if test.shape == x.shape:
         return apply("where", test, x, y)
-    shape = _joint_shape(test, x)
-    return apply("where", expand(test, shape), expand(x, shape), expand(y, shape))
-
-
-def _joint_shape(condition: Tensor, x: Tensor) -> Shape:
     # `meet` words the error where the two do not broadcast.
-    return meet(condition, x.astype("bool"))[0].shape
+    test, _ = meet(test, x.astype("bool"))
+    return apply("where", test, expand(x, test.shape), expand(y, test.shape))
 
 
 def equal(x: TensorLike, y: TensorLike) -> Tensor:

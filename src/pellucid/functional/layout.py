@@ -33,6 +33,7 @@ __all__ = [
     "flip",
     "full",
     "full_like",
+    "linear",
     "matmul",
     "matrix_transpose",
     "one_hot",
@@ -177,6 +178,17 @@ def stack(parts: Sequence[TensorLike], axis: int = 0) -> Tensor:
 def matmul(x: TensorLike, y: TensorLike) -> Tensor:
     """Return the product of matrices, the last two axes; the others broadcast."""
     return as_tensor(x) @ y
+
+
+def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return x Wᵀ + b: `[…, in]` and `[out, in]` become `[…, out]`.
+
+    >>> linear([[1.0, 2.0]], tensor([[3.0, 4.0]]), tensor([0.5])).value.tolist()
+    [[11.5]]
+    """
+    a, w = _alike([x, weight])
+    y = apply("dot", a, w, contract=((a.ndim - 1,), (1,)), batch=((), ()))
+    return y if bias is None else y + bias
 
 
 def tensordot(

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from pellucid.configuration import current
-from pellucid.dtypes import DType, as_dtype, is_float, promote
+from pellucid.dtypes import DType, as_dtype, is_float
 from pellucid.errors import ArgumentError, ShapeError, message
-from pellucid.functional import activation_named, maxout
+from pellucid.functional import activation_named, linear, maxout
 from pellucid.ir.types import Shape
 from pellucid.nn.init import Choice, choose
 from pellucid.nn.module import Module
 from pellucid.random import next_key
-from pellucid.tensors import Parameter, Tensor, apply
+from pellucid.tensors import Parameter, Tensor
 
 __all__ = ["Linear", "Maxout", "Neuron", "Weighted", "positive"]
 
@@ -79,11 +79,7 @@ class Weighted(Module):
 
     def _weighted_sum(self, x: Tensor) -> Tensor:
         _check_features(x, self.weight.shape[1])
-        weight: Tensor = self.weight
-        dtype = promote(x.dtype, weight.dtype)
-        operands = x.astype(dtype), weight.astype(dtype)
-        y = apply("dot", *operands, contract=((x.ndim - 1,), (1,)), batch=((), ()))
-        return y if self.bias is None else y + self.bias
+        return linear(x, self.weight, self.bias)
 
 
 def _fingerprint(weight: Parameter) -> int:

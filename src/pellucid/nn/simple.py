@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pellucid.errors import ArgumentError, ShapeError
-from pellucid.functional import where
+from pellucid.functional import dropout
 from pellucid.nn.module import Module
-from pellucid.random import bernoulli, next_key
 from pellucid.tensors import Tensor, whole_axes
 
 __all__ = ["Dropout", "Flatten", "Identity"]
@@ -67,9 +66,4 @@ class Dropout(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x with entries dropped; x itself out of training."""
-        if not self.training or self.p == 0.0:
-            return x
-        keep = 1.0 - self.p
-        if keep == 0.0:
-            return x * 0.0
-        return where(bernoulli(next_key(), keep, x.shape), x / keep, 0.0)
+        return dropout(x, self.p, self.training)
