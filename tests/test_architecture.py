@@ -55,6 +55,7 @@ FENCES = {
     "jax": ("engines.xla",),
     "scipy": ("engines",),
     "safetensors": ("files",),
+    "PIL": ("data.images",),
     "polars": ("data", "tabular"),
     "narwhals": ("data", "tabular"),
     "sklearn": ("sklearn", "tabular", "data.samples"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 
 from pellucid.errors import DataError, message
 
-__all__ = ["read_idx"]
+__all__ = ["is_idx", "labels_beside", "read_idx"]
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -71,3 +72,39 @@ def read_idx(path: str | Path) -> Array:
         )
     values = np.frombuffer(data, dtype, offset=start).reshape(shape)
     return values.astype(dtype.newbyteorder("="))
+
+
+def is_idx(path: str | Path) -> bool:
+    """Tell by its first bytes whether a file is an IDX file, compressed or not."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(4)
+        if start.startswith(_GZIP_MAGIC):
+            with gzip.open(path) as file:
+                start = file.read(4)
+    except (OSError, EOFError, zlib.error):
+        return False
+    return len(start) == 4 and start[:2] == b"\0\0" and start[2] in _DTYPES
+
+
+def labels_beside(path: str | Path) -> Path:
+    """Return the file beside one of images that has their labels, by its name.
+
+    `train-images-idx3-ubyte.gz` goes with `train-labels-idx1-ubyte.gz`, or with that
+    name without `.gz`. Raises `DataError` where there is none.
+    """
+    place = Path(path)
+    name = place.name.removesuffix(".gz")
+    name = re.sub(r"idx\d", "idx1", name.replace("images", "labels"))
+    tried = [place.with_name(each) for each in (f"{name}.gz", name)]
+    found = [each for each in tried if each.is_file() and each.name != place.name]
+    if not found:
+        raise DataError(
+            message(
+                "the file with the labels is not beside the images",
+                where=str(path),
+                expected=f"expected {tried[0].name} or {tried[1].name}",
+                hint="name it: labels=…, or --labels FILE",
+            )
+        )
+    return min(found, key=lambda each: each.suffix != place.suffix)
