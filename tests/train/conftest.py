@@ -41,9 +41,3 @@ def same_weights():
         return all((p.value == q.value).all() for (_, p), (_, q) in pairs)
 
     return same
-
-
-@pytest.fixture(autouse=True)
-def same_first_weights():
-    """Draw the same first weights in whatever order the tests run."""
-    random.seed(0)
