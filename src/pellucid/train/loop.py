@@ -17,9 +17,10 @@ import numpy as np
 from pellucid.errors import NonFiniteError, message
 from pellucid.tensors import tensor
 from pellucid.train.checkpoint import Progress, load_progress, save_progress
+from pellucid.train.columns import Data
 from pellucid.train.events import Event
 from pellucid.train.history import History
-from pellucid.train.plan import Data, Plan
+from pellucid.train.plan import Plan
 from pellucid.train.programs import EpochResult, Programs
 from pellucid.train.replay import Journal, Snapshot, first_fault
 from pellucid.train.state import TrainState

@@ -9,13 +9,10 @@ from functools import cached_property
 import numpy as np
 
 from pellucid.ir.graph import Array
-from pellucid.ir.types import TensorType
 from pellucid.random import fold_in, key_of, permutation
+from pellucid.train.columns import Data, Layout, arrays_of
 
-__all__ = ["Data", "Plan"]
-
-Data = dict[str, Array]
-"""Arrays of one length by name: `x` or `x.0`, `y` or `y.name`, `weight`."""
+__all__ = ["Plan"]
 
 _ORDER = 0xFFFFFFFF
 """Folded into the seed's key for the order of rows; no step has this number."""
@@ -41,9 +38,14 @@ class Plan:
         return -(-self.rows // self.batch)
 
     @cached_property
-    def types(self) -> dict[str, TensorType]:
-        """The types of the data."""
-        return {name: TensorType(a.shape, a.dtype) for name, a in self.data.items()}
+    def layout(self) -> Layout:
+        """How the data enter a program."""
+        return Layout.of(self.data)
+
+    @cached_property
+    def arrays(self) -> list[Array]:
+        """What a program takes for the data."""
+        return arrays_of(self.data)
 
     def order(self, epoch: int) -> Array:
         """Return the rows in the order in which an epoch takes them, `i32[rows]`."""

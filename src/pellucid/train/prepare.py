@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from pellucid.data.arrays import as_arrays
 from pellucid.data.split import split_rows
+from pellucid.data.windows import Column, Slices, Windows, part_in_time
 from pellucid.errors import ArgumentError, DataError, message
-from pellucid.train.plan import Data
+from pellucid.ir.graph import Array
+from pellucid.train.columns import Data, some_rows
 
 __all__ = ["hold_out", "named_inputs", "prepare"]
 
@@ -20,11 +23,45 @@ def named_inputs(X: Any, dtype: Any) -> Data:
 
     One input of several may be a number a row, such as a length: `[n]`.
     """
+    return _one_table(_inputs(X, dtype), dtype)
+
+
+def _inputs(X: Any, dtype: Any) -> Data:
+    if isinstance(X, Windows):
+        return {"x": X.inputs}
     if not isinstance(X, tuple):
-        return {"x": as_arrays(X, dtype=dtype)[0]}
-    return {
-        f"x.{i}": as_arrays(each, dtype=dtype, least=1)[0] for i, each in enumerate(X)
-    }
+        return {"x": _features(X, dtype, 2)}
+    return {f"x.{i}": _features(each, dtype, 1) for i, each in enumerate(X)}
+
+
+def _features(given: Any, dtype: Any, least: int) -> Column:
+    if isinstance(given, Slices):
+        return given
+    return as_arrays(given, dtype=dtype, least=least)[0]
+
+
+def _target(given: Any, rows: int, dtype: Any) -> Column:
+    if isinstance(given, Windows):
+        given = given.targets
+    if isinstance(given, Slices):
+        if len(given) != rows:
+            raise DataError(message(f"X has {rows} rows and y has {len(given)} rows"))
+        return given
+    found = as_arrays(np.empty((rows, 0)), given, dtype=dtype)[1]
+    assert found is not None
+    return found
+
+
+def _one_table(data: Data, dtype: Any) -> Data:
+    """Bring the tables that rows are read from to the dtype, each once."""
+    checked: dict[int, Array] = {}
+    for name, each in data.items():
+        if isinstance(each, Slices):
+            if id(each.table) not in checked:
+                table = as_arrays(each.table, dtype=dtype, least=1)[0]
+                checked[id(each.table)] = table
+            data[name] = replace(each, table=checked[id(each.table)])
+    return data
 
 
 def prepare(
@@ -32,20 +69,20 @@ def prepare(
 ) -> Data:
     """Return features, targets and weights by name, checked and of one length.
 
-    Without `y` the features are their own target, as for an autoencoder.
+    Without `y` the features are their own target, as for an autoencoder; but
+    `Windows` bring their own.
     """
-    data = named_inputs(X, dtype)
+    data = _inputs(X, dtype)
     first = next(iter(data.values()))
     for name, each in data.items():
         if len(each) != len(first):
             raise DataError(f"{name} has {len(each)} rows, x.0 has {len(first)}")
     if y is None:
-        y = first
-    targets = y if isinstance(y, Mapping) else {"": y}
-    for name, target in targets.items():
-        array = as_arrays(first, target, dtype=dtype, least=1)[1]
-        assert array is not None
-        data[f"y.{name}" if name else "y"] = array
+        y = X if isinstance(X, Windows) else first
+    for name, target in (y if isinstance(y, Mapping) else {"": y}).items():
+        column = _target(target, len(first), dtype)
+        data[f"y.{name}" if name else "y"] = column
+    data = _one_table(data, dtype)
     weight = _weights(data, sample_weight, class_weight, dtype)
     return data if weight is None else {**data, "weight": weight}
 
@@ -90,19 +127,28 @@ def hold_out(
 ) -> tuple[Data, Data | None]:
     """Return the training part and the validation part.
 
-    `validation` is None, a fraction or count of the rows, or a pair `(X, y)`.
+    `validation` is None, a fraction or count of the rows, a pair `(X, y)`, or
+    `Windows`. Of windows the last in time are held out.
     """
     if validation is None:
         return data, None
+    if isinstance(validation, Windows):
+        return data, prepare(validation, None, dtype)
     if isinstance(validation, tuple | list):
         if len(validation) not in (2, 3):
             raise ArgumentError(
                 "validation is a fraction, or (X, y), or (X, y, weight)"
             )
         return data, prepare(validation[0], validation[1], dtype, *validation[2:])
+    kept, held = _parted(data, validation, seed)
+    return some_rows(data, kept), some_rows(data, held)
+
+
+def _parted(data: Data, size: Any, seed: int) -> tuple[Array, Array]:
+    windows = {name: each for name, each in data.items() if isinstance(each, Slices)}
+    if windows:
+        aims = [each for name, each in windows.items() if name.split(".")[0] == "y"]
+        return part_in_time([*windows.values()], aims, size)
     y = data.get("y")
     strata = y if y is not None and y.dtype.kind == "i" and y.ndim == 1 else None
-    rows = len(next(iter(data.values())))
-    kept, held = split_rows(rows, validation, seed, strata)
-    part = {name: each[kept] for name, each in data.items()}
-    return part, {name: each[held] for name, each in data.items()}
+    return split_rows(len(next(iter(data.values()))), size, seed, strata)

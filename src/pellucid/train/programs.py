@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,9 +11,9 @@ import numpy as np
 
 from pellucid.engines.program import Engine, Program, cost_of
 from pellucid.ir.graph import Array, Graph
-from pellucid.ir.types import TensorType
 from pellucid.random import key_of
-from pellucid.train.plan import Data, Plan
+from pellucid.train.columns import Data, Layout, arrays_of, some_rows
+from pellucid.train.plan import Plan
 from pellucid.train.state import TrainState
 from pellucid.train.step import Recipe, epoch_graph, evaluate_graph, predict_graph
 
@@ -56,10 +56,10 @@ class Programs:
         steps, rest = divmod(len(order), plan.batch)
         sizes = steps, plan.batch, rest
         program = self._program(
-            ("epoch", *sizes, tuple(plan.types.items())),
-            partial(epoch_graph, self.recipe, state, plan.types, *sizes),
+            ("epoch", *sizes, plan.layout),
+            partial(epoch_graph, self.recipe, state, plan.layout, *sizes),
         )
-        found = program(*state.leaves(), *plan.data.values(), *run, order)
+        found = program(*state.leaves(), *plan.arrays, *run, order)
         count = len(state.leaves())
         new, losses, metrics = found[:count], found[count], found[count + 1 :]
         named = dict(zip(self.recipe.metrics, metrics))
@@ -71,9 +71,9 @@ class Programs:
         Between two runs training can be stopped and a lost number is noticed; so a
         run is kept to a fraction of a second, by the arithmetic of a step.
         """
-        key = plan.batch, tuple(plan.types.items())
+        key = plan.batch, plan.layout
         if key not in self._steps:
-            one = epoch_graph(self.recipe, state, plan.types, 1, plan.batch, 0)
+            one = epoch_graph(self.recipe, state, plan.layout, 1, plan.batch, 0)
             few = _FLOPS // max(1, cost_of(one).flops)
             self._steps[key] = min(max(few, 1), _MOST_STEPS)
         return self._steps[key]
@@ -94,13 +94,13 @@ class Programs:
         names = ["loss", *self.recipe.metrics]
         total, rows = np.zeros(len(names)), 0.0
         for part, size in _parts(data):
-            types = _types(part)
+            layout = Layout.of(part)
             program = self._program(
-                ("evaluate", tuple(types.items())),
-                partial(evaluate_graph, self.recipe, state, types),
+                ("evaluate", layout),
+                partial(evaluate_graph, self.recipe, state, layout),
             )
-            weight = float(part["weight"].sum()) if "weight" in part else size
-            found = program(*self._leaves(state), *part.values())
+            weight = float(np.sum(part["weight"])) if "weight" in part else size
+            found = program(*self._leaves(state), *arrays_of(part))
             total += weight * np.array([float(each) for each in found])
             rows += weight
         return dict(zip(names, (total / rows).tolist()))
@@ -110,27 +110,22 @@ class Programs:
         found: list[tuple[Array, ...]] = []
         for part, size in _parts(data):
             part, count = _filled(part), int(size)
-            types = _types(part)
+            layout = Layout.of(part)
             program = self._program(
-                ("predict", tuple(types.items())),
-                partial(self._predict_graph, state, types),
+                ("predict", layout), partial(self._predict_graph, state, layout)
             )
-            outputs = program(*self._leaves(state), *part.values())
+            outputs = program(*self._leaves(state), *arrays_of(part))
             found.append(tuple(each[:count] for each in outputs))
         joined = [np.concatenate(parts) for parts in zip(*found)]
         named = dict(zip(self._outputs, joined))
         return named.get("", named)
 
-    def _predict_graph(self, state: TrainState, types: dict[str, TensorType]) -> Graph:
-        graph, self._outputs = predict_graph(self.recipe, state, types)
+    def _predict_graph(self, state: TrainState, layout: Layout) -> Graph:
+        graph, self._outputs = predict_graph(self.recipe, state, layout)
         return graph
 
     def _leaves(self, state: TrainState) -> list[Array]:
         return [*state.params.values(), *state.buffers.values()]
-
-
-def _types(data: Mapping[str, Array]) -> dict[str, TensorType]:
-    return {name: TensorType(a.shape, a.dtype) for name, a in data.items()}
 
 
 def _filled(data: Data) -> Data:
@@ -139,14 +134,11 @@ def _filled(data: Data) -> Data:
     more = (1 << (rows - 1).bit_length()) - rows
     if not more:
         return data
-    return {
-        name: np.concatenate([each, np.repeat(each[-1:], more, axis=0)])
-        for name, each in data.items()
-    }
+    return some_rows(data, np.minimum(np.arange(rows + more), rows - 1))
 
 
 def _parts(data: Data) -> Iterator[tuple[Data, float]]:
     rows = len(next(iter(data.values())))
     for first in range(0, rows, _ROWS):
-        part = {name: each[first : first + _ROWS] for name, each in data.items()}
+        part = some_rows(data, slice(first, first + _ROWS))
         yield part, float(min(_ROWS, rows - first))

@@ -228,7 +228,7 @@ def replay_step(programs: Programs, at: Snapshot, first: int) -> Replay:
     step.
     """
     rows = at.plan.rows_of(at.epoch, at.step - first)
-    built = replay_graph(programs.recipe, at.state, at.plan.types, len(rows))
+    built = replay_graph(programs.recipe, at.state, at.plan.layout, len(rows))
     values = _observe(programs, built.graph, at, rows)
     number = {node: i for i, node in enumerate(built.gradients)}
     gates = tuple(
@@ -251,7 +251,7 @@ def _observe(
             values[node] = value
 
     run = programs.run_of(at.plan, at.epoch, at.monitor, at.state)
-    arrays = [*at.state.leaves(), *at.plan.data.values(), *run, rows]
+    arrays = [*at.state.leaves(), *at.plan.arrays, *run, rows]
     program = NumpyProgram(graph)
     program.observe(arrays, keep)
     return values
@@ -282,7 +282,7 @@ def _gate(
 def first_fault(programs: Programs, at: Snapshot, first: int) -> str:
     """Name the first gate of a step that made a NaN or an infinity of finite inputs."""
     rows = at.plan.rows_of(at.epoch, at.step - first)
-    graph = replay_graph(programs.recipe, at.state, at.plan.types, len(rows)).graph
+    graph = replay_graph(programs.recipe, at.state, at.plan.layout, len(rows)).graph
     found: list[str] = []
     values: dict[Node, Any] = {}
 
@@ -296,7 +296,7 @@ def first_fault(programs: Programs, at: Snapshot, first: int) -> str:
 
     run = programs.run_of(at.plan, at.epoch, at.monitor, at.state)
     program = NumpyProgram(graph)
-    arrays = [*at.state.leaves(), *at.plan.data.values(), *run, rows]
+    arrays = [*at.state.leaves(), *at.plan.arrays, *run, rows]
     program.observe(arrays, watch)
     return found[0] if found else "no single gate: the numbers came in from outside"
 

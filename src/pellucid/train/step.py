@@ -23,8 +23,9 @@ from pellucid.nn.module import Module, buffer_updates
 from pellucid.nn.scaling import Unstandardize
 from pellucid.optim.base import Context, Transform, apply_updates
 from pellucid.random import fold_in, keys_from
-from pellucid.tensors import Parameter, Tensor, apply, apply_many, grad, take
+from pellucid.tensors import Parameter, Tensor, apply, apply_many, grad
 from pellucid.tracing import bound, graph_of, symbol
+from pellucid.train.columns import Layout
 from pellucid.train.metrics import Metric
 from pellucid.train.state import TrainState
 
@@ -37,8 +38,6 @@ __all__ = [
     "predict_graph",
     "replay_graph",
 ]
-
-Types = Mapping[str, TensorType]
 
 
 @dataclass(frozen=True)
@@ -218,14 +217,6 @@ def _step(
     return _Step(new, loss, metrics, state.params)
 
 
-def _rows(data: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
-    return {name: take(each, rows) for name, each in data.items()}
-
-
-def _symbols(types: Types) -> dict[str, Tensor]:
-    return {name: symbol(type_, name) for name, type_ in types.items()}
-
-
 def _index(count: int, name: str) -> Tensor:
     return symbol(TensorType((count,), np.dtype(np.int32)), name)
 
@@ -234,7 +225,7 @@ def _index(count: int, name: str) -> Tensor:
 
 
 def epoch_graph(
-    recipe: Recipe, like: TrainState, data: Types, steps: int, batch: int, rest: int
+    recipe: Recipe, like: TrainState, data: Layout, steps: int, batch: int, rest: int
 ) -> Graph:
     """Return `steps` steps of `batch` rows, then one of `rest` rows if there are any.
 
@@ -242,17 +233,17 @@ def epoch_graph(
     `i32[steps · batch + rest]`. Outputs: the new state's leaves, then the loss and
     each metric of every step.
     """
-    state, tables = like.as_symbols(), _symbols(data)
+    state, arrays = like.as_symbols(), data.symbols()
     run = Run.symbols(_loss_dtype(like))
     order = _index(steps * batch + rest, "order")
-    inputs = [*state.leaves(), *tables.values(), *run.tensors(), order]
+    inputs = [*state.leaves(), *arrays, *run.tensors(), order]
     records: list[list[Tensor]] = []
     if steps:
         rows = order[: steps * batch].reshape(steps, batch)
-        state, record = _scan_steps(recipe, state, run, tables, rows)
+        state, record = _scan_steps(recipe, state, run, data, arrays, rows)
         records.append(record)
     if rest:
-        found = _step(recipe, state, run, _rows(tables, order[steps * batch :]))
+        found = _step(recipe, state, run, data.batch(arrays, order[steps * batch :]))
         state = found.state
         records.append([each.reshape(1) for each in (found.loss, *found.metrics)])
     joined = [apply("concat", *parts, axis=0) for parts in zip(*records)]
@@ -264,13 +255,18 @@ def _loss_dtype(state: TrainState) -> Any:
 
 
 def _scan_steps(
-    recipe: Recipe, state: TrainState, run: Run, data: dict[str, Tensor], rows: Tensor
+    recipe: Recipe,
+    state: TrainState,
+    run: Run,
+    data: Layout,
+    arrays: list[Tensor],
+    rows: Tensor,
 ) -> tuple[TrainState, list[Tensor]]:
     steps, batch = rows.shape
-    inner, tables = state.as_symbols(), _symbols({k: v.type for k, v in data.items()})
+    inner, tables = state.as_symbols(), data.symbols()
     inner_run, indices = Run.symbols(run.monitor.dtype), _index(batch, "rows")
-    found = _step(recipe, inner, inner_run, _rows(tables, indices))
-    consts = [*tables.values(), *inner_run.tensors()]
+    found = _step(recipe, inner, inner_run, data.batch(tables, indices))
+    consts = [*tables, *inner_run.tensors()]
     body = graph_of(
         [*consts, *inner.leaves(), indices],
         [*found.state.leaves(), found.loss, *found.metrics],
@@ -278,7 +274,7 @@ def _scan_steps(
     carried = state.leaves()
     outputs = apply_many(
         "scan",
-        *data.values(),
+        *arrays,
         *run.tensors(),
         *carried,
         rows,
@@ -300,30 +296,31 @@ def _leaves_in(like: TrainState) -> tuple[dict[str, Tensor], TrainState]:
     return {**state.params, **state.buffers}, state
 
 
-def evaluate_graph(recipe: Recipe, like: TrainState, data: Types) -> Graph:
+def evaluate_graph(recipe: Recipe, like: TrainState, data: Layout) -> Graph:
     """Return the loss and the metrics of some rows, in evaluation mode.
 
     Inputs: the parameters, the buffers, the data.
     """
     leaves, _ = _leaves_in(like)
-    batch = _symbols(data)
+    arrays = data.symbols()
+    batch = data.batch(arrays)
     with bound(recipe.leaves(), leaves), _mode(recipe.model, False):
         outputs = recipe.model(*_inputs(batch))
         loss = _loss(recipe, outputs, batch)
         metrics = _measure(recipe, outputs, batch, loss)
-    return graph_of([*leaves.values(), *batch.values()], [loss, *metrics])
+    return graph_of([*leaves.values(), *arrays], [loss, *metrics])
 
 
 def predict_graph(
-    recipe: Recipe, like: TrainState, data: Types
+    recipe: Recipe, like: TrainState, data: Layout
 ) -> tuple[Graph, list[str]]:
     """Return the model's outputs for some rows and their names, "" for one alone."""
     leaves, _ = _leaves_in(like)
-    batch = _symbols(data)
+    arrays = data.symbols()
     with bound(recipe.leaves(), leaves), _mode(recipe.model, False):
-        outputs = recipe.model(*_inputs(batch))
+        outputs = recipe.model(*_inputs(data.batch(arrays)))
     named = outputs if isinstance(outputs, Mapping) else {"": outputs}
-    return graph_of([*leaves.values(), *batch.values()], named.values()), list(named)
+    return graph_of([*leaves.values(), *arrays], named.values()), list(named)
 
 
 # --- replay ----------------------------------------------------------------------
@@ -343,12 +340,12 @@ class ReplayGraph:
 
 
 def replay_graph(
-    recipe: Recipe, like: TrainState, data: Types, batch: int
+    recipe: Recipe, like: TrainState, data: Layout, batch: int
 ) -> ReplayGraph:
     """Return one step of `batch` rows, and where each gate's gradient is computed."""
-    state, tables = like.as_symbols(), _symbols(data)
+    state, arrays = like.as_symbols(), data.symbols()
     run, rows = Run.symbols(_loss_dtype(like)), _index(batch, "rows")
-    found = _step(recipe, state, run, _rows(tables, rows))
+    found = _step(recipe, state, run, data.batch(arrays, rows))
     flows = adjoints(
         [(found.loss.node, fill(1.0, found.loss.type))],
         [each.node for each in found.params.values()],
@@ -359,7 +356,7 @@ def replay_graph(
     results = [*found.state.leaves(), found.loss]
     # Closing the graph may rebuild nodes: gates and gradients ride along as outputs.
     pairs = [*gates, *(flows[each] for each in gates if each in flows)]
-    inputs = [*state.leaves(), *tables.values(), *run.tensors(), rows]
+    inputs = [*state.leaves(), *arrays, *run.tensors(), rows]
     closed = graph_of(inputs, [*results, *map(Tensor, pairs)]).outputs
     kept, riders = closed[: len(results)], closed[len(results) :]
     followers = iter(riders[len(gates) :])

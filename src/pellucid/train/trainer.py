@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pellucid.data.windows import Slices
 from pellucid.engines.choose import engine_named
 from pellucid.errors import ArgumentError, DataError, message
 from pellucid.nn.losses import CrossEntropyLoss, NLLLoss
@@ -17,11 +18,12 @@ from pellucid.optim.adaptive import Adam
 from pellucid.optim.base import Transform
 from pellucid.random import key_of
 from pellucid.train.checkpoint import Progress
+from pellucid.train.columns import Data, rows_of
 from pellucid.train.events import Event, JsonLines, Printer, Subscriber
 from pellucid.train.history import History
 from pellucid.train.loop import Loop, LostNumberError, Settings
 from pellucid.train.metrics import Metric, resolve_metrics
-from pellucid.train.plan import Data, Plan
+from pellucid.train.plan import Plan
 from pellucid.train.prepare import hold_out, named_inputs, prepare
 from pellucid.train.programs import Programs
 from pellucid.train.replay import Journal, Replay, Snapshot, advance, replay_step
@@ -119,12 +121,14 @@ class Trainer:
         """Train for some epochs, or until it gets no better; return the record.
 
         Args:
-            X: rows first; a tuple of arrays for a model of several inputs.
+            X: rows first; a tuple of arrays for a model of several inputs; or
+                `pellucid.data.Windows` of a series, which bring their targets.
             y: targets, a dict of them by output name, or None: X itself.
             epochs: passes over the rows. A further call goes on from the last state.
             batch_size: rows an update: 1 is stochastic descent, None (all) is batch
                 descent.
-            validation: rows held out: a fraction, a count, or `(X, y)`.
+            validation: rows held out: a fraction, a count, or `(X, y)`. Of windows
+                the last in time are held out.
             sample_weight: a weight a row. `class_weight`: by label, or `balanced`.
             shuffle: draw a new order of rows each epoch.
             patience: stop after this many epochs without a better validation loss
@@ -139,9 +143,8 @@ class Trainer:
         data = prepare(X, y, self._dtype, sample_weight, class_weight)
         train, held = hold_out(data, validation, self.seed, self._dtype)
         if self.progress is None:
-            self.model.adapt(
-                train["x"] if "x" in train else train["x.0"], train.get("y")
-            )
+            x = train["x"] if "x" in train else train["x.0"]
+            self.model.adapt(rows_of(x), rows_of(train["y"]) if "y" in train else None)
         progress = self._progress()
         rows = len(next(iter(train.values())))
         plan = Plan(train, min(batch_size or rows, rows), shuffle, self.seed)
@@ -188,10 +191,11 @@ class Trainer:
         """Refuse class numbers that the model has no output for."""
         loss, y = self.programs.recipe.loss, data.get("y")
         by_number = isinstance(loss, CrossEntropyLoss | NLLLoss)
-        if not by_number or y is None or y.dtype.kind != "i":
+        if not by_number or y is None or y.dtype.kind not in "iu":
             return
         row = {k: v[:1] for k, v in data.items() if k.split(".")[0] == "x"}
         classes = self.programs.predict(state, row).shape[-1]
+        y = y.table if isinstance(y, Slices) else y
         if y.min() < 0 or y.max() >= classes:
             bad = int(y[(y < 0) | (y >= classes)][0])
             raise DataError(
