@@ -1,28 +1,40 @@
 """Layers, losses and models, under PyTorch's names and with its weight layouts."""
 
 from pellucid import functional
-from pellucid.nn import activations, init, losses
+from pellucid.nn import activations, augment, conv, init, losses
 from pellucid.nn.activations import *  # noqa: F403
+from pellucid.nn.augment import *  # noqa: F403
+from pellucid.nn.cells import GRUCell, LSTMCell, RNNCell
 from pellucid.nn.containers import MLP, Sequential
+from pellucid.nn.conv import *  # noqa: F403
+from pellucid.nn.embedding import Embedding
 from pellucid.nn.linear import Linear, Maxout, Neuron
 from pellucid.nn.losses import *  # noqa: F403
 from pellucid.nn.module import Module, buffer_updates, load, update_buffer
+from pellucid.nn.recurrent import GRU, LSTM, RNN
 from pellucid.nn.scaling import Standardize, Unstandardize
 from pellucid.nn.simple import Dropout, Flatten, Identity
 from pellucid.nn.spec import from_spec, register, to_spec
 from pellucid.tensors import Buffer, Parameter
 
 __all__ = [
+    "GRU",
+    "LSTM",
     "MLP",
+    "RNN",
     "Buffer",
     "Dropout",
+    "Embedding",
     "Flatten",
+    "GRUCell",
     "Identity",
+    "LSTMCell",
     "Linear",
     "Maxout",
     "Module",
     "Neuron",
     "Parameter",
+    "RNNCell",
     "Sequential",
     "Standardize",
     "Unstandardize",
@@ -36,4 +48,6 @@ __all__ = [
     "update_buffer",
 ]
 __all__ += activations.__all__
+__all__ += augment.__all__
+__all__ += conv.__all__
 __all__ += losses.__all__

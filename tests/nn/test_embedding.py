@@ -1,0 +1,133 @@
+"""Embedding: values, gradients beside JAX's, padding, and tokens that do not exist."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import pellucid as pel
+from pellucid import nn, optim
+from pellucid.errors import ArgumentError, DataError, DTypeError, EngineError
+from pellucid.random import key_of, keys_from
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 5), (2, 3, 4), (0, 3)])
+@pytest.mark.parametrize("padding", [None, 2])
+def test_values_and_gradients_agree_with_jax(shape: Any, padding: int | None) -> None:
+    layer = nn.Embedding(6, 4, padding, dtype="f64")
+    layer.weight.value = RNG.normal(size=(6, 4))
+    tokens, g = RNG.integers(0, 6, shape), RNG.normal(size=(*shape, 4))
+
+    def theirs(w: Any) -> Any:
+        return jnp.sum(w[tokens] * g)
+
+    y = layer(tokens)
+    np.testing.assert_array_equal(y.value, layer.weight.value[tokens])
+    (y * g).sum().backward()
+    expected = np.array(jax.grad(theirs)(layer.weight.value))
+    if padding is not None:
+        expected[padding] = 0
+    np.testing.assert_allclose(layer.weight.grad, expected, rtol=1e-12)
+
+
+def test_it_passes_the_gradient_checker() -> None:
+    model = nn.Sequential(nn.Embedding(5, 3), nn.Tanh())
+    assert pel.gradcheck(model, RNG.integers(0, 4, (4, 6))).ok
+
+
+def test_the_vector_of_padding_starts_at_zero_and_stays() -> None:
+    X = np.array([[0, 1, 2], [0, 0, 3], [4, 0, 0], [0, 0, 0]])
+    for engine in ("numpy", "llvm"):
+        layer = nn.Embedding(5, 2, padding_idx=-5)
+        assert layer.weight.value[0].tolist() == [0, 0]
+        model = nn.Sequential(layer, nn.Flatten(), nn.Linear(6, 1))
+        before = layer.weight.value.copy()
+        trainer = pel.Trainer(model, nn.MSELoss(), optim.AdamW(lr=0.1), engine=engine)
+        trainer.fit(X, X.sum(1) + 1.0, epochs=3, verbose=0)
+        assert (layer.weight.value[0] == 0).all()
+        assert (layer.weight.value[1:] != before[1:]).all()
+
+
+def test_the_engines_agree_on_training() -> None:
+    X, y = RNG.integers(0, 50, (40, 4)), RNG.integers(0, 3, 40)
+    weights = []
+    for engine in ("numpy", "llvm"):
+        with keys_from(key_of(3)):
+            model = nn.Sequential(
+                nn.Embedding(50, 5, padding_idx=0), nn.Flatten(), nn.Linear(20, 3)
+            ).to("f64")
+        trainer = pel.Trainer(
+            model, nn.CrossEntropyLoss(), optim.Adam(lr=0.1), engine=engine
+        )
+        trainer.fit(X, y, epochs=3, batch_size=16, verbose=0)
+        weights.append(model[0].weight.value)
+    np.testing.assert_allclose(*weights, rtol=1e-9)
+
+
+def test_the_start_is_normal_and_the_same_for_the_same_seed() -> None:
+    with keys_from(key_of(1)):
+        one = nn.Embedding(200, 100, std=0.5)
+    with keys_from(key_of(1)):
+        other = nn.Embedding(200, 100, std=0.5)
+    np.testing.assert_array_equal(one.weight.value, other.weight.value)
+    assert one.weight.value.std() == pytest.approx(0.5, rel=0.02)
+    assert one.weight.value.mean() == pytest.approx(0, abs=0.02)
+    assert "normal, standard deviation 0.5" in one.summary((2, 3), dtype="i64")
+
+
+def test_it_is_saved_and_loaded(tmp_path: Any) -> None:
+    layer = nn.Embedding(4, 3, padding_idx=-1)
+    layer.save(tmp_path / "a.safetensors")
+    again = nn.load(tmp_path / "a.safetensors")
+    assert repr(again) == repr(layer)
+    assert again.padding_idx == 3
+    np.testing.assert_array_equal(again.weight.value, layer.weight.value)
+
+
+# --- what is refused -------------------------------------------------------------
+
+
+def test_a_token_outside_the_vocabulary_is_named() -> None:
+    layer = nn.Embedding(5, 2)
+    with pytest.raises(DataError) as caught:
+        layer(np.array([[1, 7]]))
+    assert str(caught.value).startswith(
+        "Embedding(num_embeddings=5, embedding_dim=2): token 7 is not in the vocabulary"
+        " · expected 0 to 4 · try num_embeddings=8, or map unknown tokens to one of"
+    )
+    with pytest.raises(DataError, match=r"token -1 .* number the tokens from 0"):
+        layer(np.array([-1, 2]))
+
+
+@pytest.mark.parametrize("engine", ["numpy", "llvm"])
+def test_a_token_outside_the_vocabulary_stops_training(engine: str) -> None:
+    model = nn.Sequential(nn.Embedding(5, 2), nn.Flatten(), nn.Linear(4, 1))
+    trainer = pel.Trainer(model, nn.MSELoss(), engine=engine)
+    with pytest.raises(EngineError, match=r"index 5 is outside · 0 · .*test_embedding"):
+        trainer.fit(np.array([[1, 2], [3, 5]]), np.zeros((2, 1)), epochs=1, verbose=0)
+
+
+def test_floats_are_no_tokens() -> None:
+    with pytest.raises(
+        DTypeError, match=r"tokens must be integers, not f32\[2\] · pass"
+    ):
+        nn.Embedding(5, 2)(np.array([1.0, 2.0], np.float32))
+
+
+@pytest.mark.parametrize("padding", [5, -6, 1.0, True])
+def test_padding_is_a_token(padding: Any) -> None:
+    with pytest.raises(ArgumentError, match="expected a token from 0 to 4, or None"):
+        nn.Embedding(5, 2, padding_idx=padding)
+
+
+def test_sizes_and_dtypes_are_checked() -> None:
+    with pytest.raises(ArgumentError, match="num_embeddings must be a whole number"):
+        nn.Embedding(0, 2)
+    with pytest.raises(ArgumentError, match="weights are f32 or f64, not int32"):
+        nn.Embedding(3, 2, dtype="i32")
