@@ -6,6 +6,7 @@ processor and the versions of Pellucid and LLVM.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 from collections.abc import Sequence
@@ -111,7 +112,10 @@ class LlvmProgram(Program):
     def __init__(self, graph: Graph, compiled: Compiled) -> None:
         super().__init__(graph)
         self._checked_gates = compiled.checked
-        self._native = Native(compiled.code)
+        self._native = Native(compiled.code, "main")
+        self._address = self._native.address("main")
+        pointer, size = ctypes.c_void_p, ctypes.c_int64
+        self._main = self._native.function("main", None, pointer, pointer, size, size)
         self._threads = count() if compiled.threads else 1
         room = np.zeros(compiled.arena_bytes + 64, np.uint8)
         start = -room.ctypes.data % 64
@@ -132,7 +136,10 @@ class LlvmProgram(Program):
         table = np.array([each.ctypes.data for each in (*inputs, *outputs)], np.uintp)
         places = table.ctypes.data, self._arena.ctypes.data
         with self._lock:  # one arena serves one call at a time
-            run_together(lambda i, n: self._native.main(*places, i, n), self._threads)
+            if self._threads == 1:
+                self._main(*places, 0, 1)
+            else:
+                run_together(self._address, *places, self._threads)
             self._check()
         return tuple(outputs)
 

@@ -59,17 +59,25 @@ _numbers = itertools.count()
 
 
 class Native:
-    """Linked machine code: its `main`, callable while this object lives."""
+    """Linked machine code: its functions, callable while this object lives."""
 
-    def __init__(self, code: bytes) -> None:
-        library = llvm.JITLibraryBuilder().add_object_img(code).export_symbol("main")
+    def __init__(self, code: bytes, *names: str) -> None:
+        library = llvm.JITLibraryBuilder().add_object_img(code)
+        for name in names:
+            library = library.export_symbol(name)
         library = library.add_current_process()
         self._library = library.link(_linker(), f"pellucid{next(_numbers)}")
-        address = self._library["main"]
-        size = ctypes.c_int64
-        self.main = ctypes.CFUNCTYPE(
-            None, ctypes.c_void_p, ctypes.c_void_p, size, size
-        )(address)
+
+    def address(self, name: str) -> int:
+        """Return where a function starts."""
+        address: int = self._library[name]
+        return address
+
+    def function(self, name: str, result: Any, *arguments: Any) -> Any:
+        """Return a function, as `ctypes` calls it."""
+        made: Any = ctypes.CFUNCTYPE(result, *arguments)(self.address(name))
+        made.native = self
+        return made
 
 
 def compile_text(text: str) -> bytes:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
-import time
-from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+
+from pellucid.engines.llvm.meet import AWAY, LINE, TEAM
+from pellucid.engines.llvm.native import Native, compile_text
+from pellucid.ir.graph import Array
 
 __all__ = ["count", "run_together"]
 
@@ -38,29 +43,68 @@ def _quota() -> int:
         return os.cpu_count() or 1
 
 
-class _Team:
-    """Threads that do jobs as they come, until the team is let go of.
+@cache
+def _native() -> tuple[Any, Any]:
+    """Return `serve` and `lead` of a team."""
+    native = Native(compile_text(TEAM), "serve", "lead")
+    pointer, size = ctypes.c_void_p, ctypes.c_int64
+    return (
+        native.function("serve", None, pointer, pointer),
+        native.function("lead", size, pointer, size),
+    )
 
-    Everything here that the main thread waits in is a lock of the interpreter itself:
-    Ctrl-C may come at any moment and leaves those whole.
+
+class _Team:
+    """Threads that stand by for programs, until the team is let go of.
+
+    A worker that had nothing to do for a while sleeps in a lock. It is woken before
+    a program starts; Ctrl-C may come at any moment, for nobody waits for anybody
+    outside of `lead`.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        for _ in range(size):
+        self.lines = _lines(1 + size)
+        self.address = self.lines.ctypes.data
+        self.ended = threading.Event()
+        self.locks = [threading.Lock() for _ in range(size)]
+        for i, lock in enumerate(self.locks, 1):
+            lock.acquire()
+            given = self.lines, i * LINE, lock, self.ended
             threading.Thread(
-                target=_serve, args=(self.jobs,), name="pellucid", daemon=True
+                target=_serve, args=given, name="pellucid", daemon=True
             ).start()
 
+    def run(self, main: int, io: int, arena: int, workers: int) -> int:
+        """Run a program with so many workers, or those who are there; return how
+        many threads it had."""
+        first, *others = self.lines[: 1 + workers]
+        for line, lock in zip(others, self.locks):
+            if line[0] == AWAY and lock.locked():
+                lock.release()
+        first[:3] = main, io, arena
+        threads: int = _native()[1](self.address, workers)
+        return threads
+
     def __del__(self) -> None:
-        for _ in range(self.size):
-            self.jobs.put(None)
+        self.ended.set()
+        for lock in self.locks:
+            if lock.locked():
+                lock.release()
 
 
-def _serve(jobs: SimpleQueue[Callable[[], None] | None]) -> None:
-    while (job := jobs.get()) is not None:
-        job()
+def _lines(count: int) -> Array:
+    """Return lines of the cache, in numbers."""
+    room = np.zeros(LINE * (count + 1), np.uint8)
+    start = -room.ctypes.data % LINE
+    return room[start : start + LINE * count].view(np.uint64).reshape(count, -1)
+
+
+def _serve(lines: Array, at: int, lock: threading.Lock, ended: threading.Event) -> None:
+    """Stand by whenever the lock is released; sleep in it in between."""
+    serve = _native()[0]
+    while lock.acquire() and not ended.is_set():
+        serve(lines.ctypes.data, lines.ctypes.data + at)
 
 
 class _Own(threading.local):
@@ -82,58 +126,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_team)
 
 
-class _Task:
-    """A function that several threads call together."""
-
-    def __init__(self, function: Callable[[int, int], None], threads: int) -> None:
-        self.function, self.threads = function, threads
-        self.begun, self.through = threading.Lock(), threading.Lock()
-        self.through.acquire()
-        self.ended = False
-
-    def lead(self, team: _Team) -> None:
-        """Call the function as the first thread, and let the others do so."""
-        if not self.begun.acquire(blocking=False):
-            return  # called off
-        others = [threading.Lock() for _ in range(1, self.threads)]
-        for i, other in enumerate(others, 1):
-            other.acquire()
-            team.jobs.put(partial(self.follow, i, other))
-        self.function(0, self.threads)
-        for other in others:
-            other.acquire()
-        self.ended = True
-        self.through.release()
-
-    def follow(self, i: int, ended: threading.Lock) -> None:
-        """Call the function as another thread."""
-        self.function(i, self.threads)
-        ended.release()
-
-    def call_off(self) -> None:
-        """See that the function is not called, or wait until all calls are through."""
-        if not self.begun.acquire(blocking=False):
-            while not self.ended:
-                time.sleep(1e-3)
-
-
-def run_together(function: Callable[[int, int], None], threads: int) -> None:
-    """Call `function(i, threads)` for every i at once; it raises nothing.
-
-    Several threads are led by one of their own: Ctrl-C comes to the main thread, and
-    must not come between two that wait for each other. It is answered when they are
-    through.
-    """
-    if threads == 1:
-        function(0, 1)
-        return
+def run_together(main: int, io: int, arena: int, threads: int) -> int:
+    """Let up to so many threads run the function at `main`; return how many did."""
     team = _own.team
-    if team is None or team.size < threads:
-        team = _own.team = _Team(threads)
-    task = _Task(function, threads)
-    try:
-        team.jobs.put(partial(task.lead, team))
-        task.through.acquire()
-    except BaseException:
-        task.call_off()
-        raise
+    if team is None or team.size < threads - 1:
+        team = _own.team = _Team(threads - 1)
+    return team.run(main, io, arena, threads - 1)
