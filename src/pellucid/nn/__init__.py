@@ -12,7 +12,7 @@ from pellucid.nn.linear import Linear, Maxout, Neuron
 from pellucid.nn.losses import *  # noqa: F403
 from pellucid.nn.module import Module, buffer_updates, load, update_buffer
 from pellucid.nn.recurrent import GRU, LSTM, RNN
-from pellucid.nn.scaling import Standardize, Unstandardize
+from pellucid.nn.scaling import Standardize, StandardizeChannels, Unstandardize
 from pellucid.nn.simple import Dropout, Flatten, Identity
 from pellucid.nn.spec import from_spec, register, to_spec
 from pellucid.tensors import Buffer, Parameter
@@ -37,6 +37,7 @@ __all__ = [
     "RNNCell",
     "Sequential",
     "Standardize",
+    "StandardizeChannels",
     "Unstandardize",
     "buffer_updates",
     "from_spec",

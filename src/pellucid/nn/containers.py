@@ -8,10 +8,12 @@ from typing import Any
 from pellucid.errors import ArgumentError, message
 from pellucid.ir.graph import Array
 from pellucid.nn.activations import activation_layer
+from pellucid.nn.augment import Augmentation
 from pellucid.nn.linear import Linear, Weighted, positive
 from pellucid.nn.module import Module
 from pellucid.nn.scaling import Standardize, Unstandardize
 from pellucid.nn.simple import Dropout
+from pellucid.tensors import as_tensor
 
 __all__ = ["MLP", "Sequential"]
 
@@ -79,9 +81,11 @@ class Sequential(Module):
     def adapt(self, inputs: Array, targets: Array | None = None) -> None:
         """Fit a leading `Standardize` to inputs, a trailing `Unstandardize` to targets.
 
-        One that was fitted before stays as it is.
+        Augmentation may stand in front. One that was fitted before stays as it is.
         """
         layers = list(self)
+        while layers and isinstance(first := layers[0], Augmentation):
+            inputs, layers = first.rest(as_tensor(inputs)).value, layers[1:]
         if layers and isinstance(layers[0], Standardize) and not layers[0].is_fitted:
             layers[0].fit(inputs)
         last = layers[-1] if layers else None

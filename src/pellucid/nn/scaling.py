@@ -16,7 +16,10 @@ from pellucid.ir.graph import Array
 from pellucid.nn.module import Module
 from pellucid.tensors import Buffer, Tensor
 
-__all__ = ["Standardize", "Unstandardize"]
+__all__ = ["Standardize", "StandardizeChannels", "Unstandardize"]
+
+ROWS = 1024
+"""The images that are looked at together for their mean."""
 
 
 class _Scaling(Module):
@@ -46,35 +49,37 @@ class _Scaling(Module):
         `values` is `[rows, …features]`; for one feature `[rows]` will do. A feature
         that is the same everywhere gets the scale 1. Computed in float64.
         """
-        rows = self._rows(np.asarray(values))
-        mean = rows.mean(0)
-        scale = rows.std(0)
+        mean, scale, count = self._moments(np.asarray(values))
         # What rounding leaves of a constant column is not a spread.
-        flat = scale <= np.abs(mean) * math.sqrt(len(rows)) * np.finfo(np.float64).eps
+        flat = scale <= np.abs(mean) * math.sqrt(count) * np.finfo(np.float64).eps
         self.mean.value = mean
         self.scale.value = np.where(flat, 1.0, scale)
         self.fitted.value = True
+
+    def _moments(self, values: Array) -> tuple[Array, Array, int]:
+        """Return mean, standard deviation, and of how many values they are."""
+        rows = self._rows(values)
+        return rows.mean(0), rows.std(0), len(rows)
 
     def _rows(self, values: Array) -> Array:
         shape = self.mean.shape
         if values.ndim == 1 and self.mean.size == 1:
             values = values.reshape(-1, *shape)
         if values.shape[1:] != shape or not len(values):
-            raise ShapeError(
-                message(
-                    f"cannot fit {self._head()} to an array of shape "
-                    f"{list(values.shape)}",
-                    expected=f"expected {['rows', *shape]}, at least one row",
-                )
-            )
+            raise self._misfit(values, ["rows", *shape])
         if not np.isfinite(values).all():
-            raise DataError(
-                message(
-                    f"cannot fit {self._head()}: NaN or infinity in the data",
-                    hint="fill in or drop the missing values",
-                )
-            )
+            raise self._not_finite()
         return values.astype(np.float64)
+
+    def _misfit(self, values: Array, expected: list[Any]) -> ShapeError:
+        what = f"cannot fit {self._head()} to an array of shape {list(values.shape)}"
+        return ShapeError(
+            message(what, expected=f"expected {expected}, at least one row")
+        )
+
+    def _not_finite(self) -> DataError:
+        what = f"cannot fit {self._head()}: NaN or infinity in the data"
+        return DataError(message(what, hint="fill in or drop the missing values"))
 
     def _need_fit(self) -> None:
         if not self.is_fitted:
@@ -106,6 +111,42 @@ class Standardize(_Scaling):
         """Return x in standard units."""
         self._need_fit()
         return (x - self.mean) / self.scale
+
+
+class StandardizeChannels(Standardize):
+    """(x − mean) / scale for each channel of images `[batch, channels, space…]`.
+
+    Mean and scale are over the images and all their pixels. Bytes become floats.
+
+    Args:
+        channels: how many.
+        space: the number of axes behind them.
+
+    >>> layer = StandardizeChannels(1)
+    >>> layer.fit(np.array([[[[0, 255]]]], np.uint8))
+    >>> layer(np.array([[[[0, 255]]]], np.uint8)).value.tolist()
+    [[[[-1.0, 1.0]]]]
+    """
+
+    def __init__(self, channels: int, space: int = 2) -> None:
+        super().__init__((channels, *(1,) * space))
+
+    def _moments(self, values: Array) -> tuple[Array, Array, int]:
+        channels, space = self.mean.shape[0], self.mean.ndim - 1
+        fits = values.ndim == space + 2 and values.shape[1] == channels
+        if not (fits and values.size):
+            raise self._misfit(values, ["rows", channels, *["size"] * space])
+        # In parts, so that no copy of all images in floats is needed.
+        axes = (0, *range(2, values.ndim))
+        parts = [values[i : i + ROWS] for i in range(0, len(values), ROWS)]
+        count = values.size // channels
+        mean = np.sum([each.sum(axes, dtype=np.float64) for each in parts], 0) / count
+        centre = mean.reshape(self.mean.shape)
+        squares = np.sum([np.square(each - centre).sum(axes) for each in parts], 0)
+        if not np.isfinite(squares).all():
+            raise self._not_finite()
+        scale = np.sqrt(squares / count)
+        return centre, scale.reshape(self.mean.shape), count
 
 
 class Unstandardize(_Scaling):
