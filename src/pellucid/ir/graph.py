@@ -45,6 +45,7 @@ __all__ = [
     "results",
     "substitute",
     "toposort",
+    "within",
 ]
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -84,6 +85,19 @@ def inside(path: str) -> Iterator[None]:
         yield
     finally:
         _path.reset(token)
+
+
+@contextmanager
+def within(part: str) -> Iterator[None]:
+    """Nodes born in this block carry the layer path with one more part.
+
+    >>> with inside("lstm"), within("cell"):
+    ...     input_node(TensorType((), "f32"), "x").birth.path
+    'lstm.cell'
+    """
+    path = _path.get()
+    with inside(f"{path}.{part}" if path else part):
+        yield
 
 
 @contextmanager

@@ -21,7 +21,8 @@ __all__ = ["MLP", "Sequential"]
 class Sequential(Module):
     """Layers one after the other, numbered from 0, or named by a dict.
 
-    Layers whose initialiser is `auto` are told which activation follows them.
+    Layers whose initialiser is `auto` are told which activation follows them. Where a
+    layer returns more than its output, such as its state, the output alone goes on.
 
     >>> from pellucid import nn
     >>> net = Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
@@ -53,7 +54,7 @@ class Sequential(Module):
     def forward(self, x: Any) -> Any:
         """Pass x through every layer."""
         for layer in self:
-            x = layer(x)
+            x = layer(x)[0] if layer.returns_more else layer(x)
         return x
 
     def __len__(self) -> int:

@@ -76,6 +76,9 @@ class Module(Specified):
     transparent: bool = False
     """Whether the layer before is followed by what comes after this one."""
 
+    returns_more: bool = False
+    """Whether it returns a tuple, of which the first entry is the output."""
+
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """Compute the output. A subclass must have its own."""
         raise NotImplementedError(f"{type(self).__name__} has no forward()")

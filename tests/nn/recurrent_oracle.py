@@ -1,0 +1,75 @@
+"""Recurrent layers written plainly in JAX, for one sequence and a state dict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+
+State = tuple[Any, ...]
+
+
+def sigmoid(x: Any) -> Any:
+    return 1.0 / (1.0 + jnp.exp(-x))
+
+
+def rnn(x: Any, state: State, w: Any, u: Any, b: Any, c: Any) -> State:
+    return (jnp.tanh(w @ x + b + u @ state[0] + c),)
+
+
+def relu(x: Any, state: State, w: Any, u: Any, b: Any, c: Any) -> State:
+    return (jnp.maximum(w @ x + b + u @ state[0] + c, 0.0),)
+
+
+def lstm(x: Any, state: State, w: Any, u: Any, b: Any, c: Any) -> State:
+    hidden, cell = state
+    i, f, g, o = jnp.split(w @ x + b + u @ hidden + c, 4)
+    cell = sigmoid(f) * cell + sigmoid(i) * jnp.tanh(g)
+    return sigmoid(o) * jnp.tanh(cell), cell
+
+
+def gru(x: Any, state: State, w: Any, u: Any, b: Any, c: Any) -> State:
+    (hidden,) = state
+    (r, z, n), (s, y, m) = jnp.split(w @ x + b, 3), jnp.split(u @ hidden + c, 3)
+    r, z = sigmoid(r + s), sigmoid(z + y)
+    return ((1 - z) * jnp.tanh(n + r * m) + z * hidden,)
+
+
+STEPS = {"tanh": rnn, "relu": relu, "lstm": lstm, "gru": gru}
+
+
+def one_way(
+    step: Any, weights: State, xs: Any, state: State, reverse: bool
+) -> tuple[Any, State]:
+    outputs = []
+    for x in xs[::-1] if reverse else xs:
+        state = step(x, state, *weights)
+        outputs.append(state[0])
+    return jnp.stack(outputs[::-1] if reverse else outputs), state
+
+
+def layers(
+    kind: str, params: dict[str, Any], xs: Any, first: State
+) -> tuple[Any, list[State]]:
+    """Run one sequence `[time, input]`; `first` holds `[layers · directions, hidden]`.
+
+    Returns the outputs `[time, directions · hidden]` and the last states.
+    """
+    ends: list[State] = []
+    layer = 0
+    while f"weight_ih_l{layer}" in params:
+        found = []
+        for suffix in (f"_l{layer}", f"_l{layer}_reverse"):
+            if f"weight_ih{suffix}" not in params:
+                continue
+            zeros = jnp.zeros(params[f"weight_ih{suffix}"].shape[0])
+            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            weights = tuple(params.get(name + suffix, zeros) for name in names)
+            state = tuple(part[len(ends)] for part in first)
+            reverse = suffix.endswith("reverse")
+            outputs, end = one_way(STEPS[kind], weights, xs, state, reverse)
+            found.append(outputs)
+            ends.append(end)
+        xs = jnp.concatenate(found, 1)
+        layer += 1
+    return xs, ends
