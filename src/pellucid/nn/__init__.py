@@ -3,6 +3,7 @@
 from pellucid import functional
 from pellucid.nn import activations, augment, conv, init, losses
 from pellucid.nn.activations import *  # noqa: F403
+from pellucid.nn.attention import MultiheadAttention
 from pellucid.nn.augment import *  # noqa: F403
 from pellucid.nn.cells import GRUCell, LSTMCell, RNNCell
 from pellucid.nn.containers import MLP, Sequential
@@ -32,6 +33,7 @@ __all__ = [
     "Linear",
     "Maxout",
     "Module",
+    "MultiheadAttention",
     "Neuron",
     "Parameter",
     "RNNCell",
