@@ -12,6 +12,7 @@ from scipy import stats
 from pellucid import random
 from pellucid.configuration import config
 from pellucid.engines.numpy_ import NumpyEngine
+from pellucid.engines.philox import random_words
 from pellucid.errors import ArgumentError
 from pellucid.ir.types import TensorType
 from pellucid.tensors import Tensor, tensor
@@ -40,6 +41,21 @@ def test_what_is_no_seed_is_refused(seed: Any) -> None:
         ArgumentError, match=r"a seed is an integer from 0 to 2\*\*64 - 1"
     ):
         random.key_of(seed)
+
+
+def test_a_few_words_are_the_first_of_many() -> None:
+    key, counter = np.array([7, 2**31], np.uint32), np.array([2**32 - 1, 3], np.uint32)
+    many = random_words(key, counter, 103)
+    for count in range(9):
+        assert random_words(key, counter, count).tolist() == many[:count].tolist()
+
+
+def test_a_permutation_is_the_order_of_its_words() -> None:
+    key = random.key_of(5)
+    words = random_words(key.value, np.array([0, random._DRAW], np.uint32), 200_000)
+    assert len(set(words.tolist())) < len(words)  # equal words stay in their order
+    wanted = np.argsort(words, kind="stable")
+    assert (random.permutation(key, len(words)) == wanted).all()
 
 
 def test_folding_makes_other_keys_and_always_the_same() -> None:

@@ -7,8 +7,9 @@ joined by dots.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import fields, is_dataclass, replace
+from functools import cache
 from typing import Any
 
 from pellucid.errors import ArgumentError
@@ -23,9 +24,15 @@ def _children(tree: Any) -> list[tuple[str, Any]] | None:
         return [(str(key), child) for key, child in tree.items()]
     if isinstance(tree, list | tuple):
         return [(str(index), child) for index, child in enumerate(tree)]
-    if is_dataclass(tree) and not isinstance(tree, type):
-        return [(each.name, getattr(tree, each.name)) for each in fields(tree)]
-    return None
+    names = None if isinstance(tree, type) else _field_names(type(tree))
+    return None if names is None else [(name, getattr(tree, name)) for name in names]
+
+
+@cache
+def _field_names(kind: Hashable) -> tuple[str, ...] | None:
+    if not (isinstance(kind, type) and is_dataclass(kind)):
+        return None
+    return tuple(each.name for each in fields(kind))
 
 
 def _walk(tree: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
@@ -48,7 +55,18 @@ def flatten(tree: Any) -> dict[str, Any]:
 
 def leaves(tree: Any) -> list[Any]:
     """Return the leaves of a tree, in order."""
-    return [leaf for _, leaf in _walk(tree, ())]
+    found: list[Any] = []
+    _collect(tree, found)
+    return found
+
+
+def _collect(tree: Any, found: list[Any]) -> None:
+    children = _children(tree)
+    if children is None:
+        found.append(tree)
+        return
+    for _, child in children:
+        _collect(child, found)
 
 
 def unflatten(like: Any, leaves: Any) -> Any:

@@ -12,6 +12,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from pellucid.configuration import current
 from pellucid.dtypes import is_float
 from pellucid.errors import ArgumentError, message
@@ -47,6 +49,14 @@ class Schedule(ABC):
         """Return the rate at a step."""
         at = as_tensor(step)
         return self.rate(at if is_float(at.dtype) else at.astype(current().dtype))
+
+    def at(self, step: int) -> float:
+        """Return the rate at a step as a number.
+
+        >>> Constant(0.1).at(3)
+        0.1
+        """
+        return float(self(np.float64(step)))
 
     @abstractmethod
     def rate(self, step: Tensor) -> Tensor:
@@ -105,6 +115,10 @@ class Constant(Schedule):
     def rate(self, step: Tensor) -> Tensor:
         """Return lr."""
         return as_tensor(float(self.lr), like=step)
+
+    def at(self, step: int) -> float:
+        """Return lr: no tensor is needed."""
+        return float(self.lr)
 
 
 @dataclass(frozen=True)

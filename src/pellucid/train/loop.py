@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from pellucid.errors import NonFiniteError, message
-from pellucid.tensors import tensor
 from pellucid.train.checkpoint import Progress, load_progress, save_progress
 from pellucid.train.columns import Data
 from pellucid.train.events import Event
@@ -142,7 +141,7 @@ class Loop:
         columns = [[part.losses for part in parts]]
         columns += [[part.metrics[name] for part in parts] for name in names[1:]]
         found = {
-            name: float(np.average(np.concatenate(column), weights=sizes))
+            name: float((np.concatenate(column) * sizes).sum()) / self.plan.rows
             for name, column in zip(names, columns)
         }
         if self.validation is not None:
@@ -154,7 +153,7 @@ class Loop:
         schedule = self.programs.recipe.optimizer.learning_rate
         if schedule is None:
             return {}
-        return {"learning_rate": float(schedule(tensor(np.float64(state.step))))}
+        return {"learning_rate": schedule.at(int(state.step))}
 
     # --- what it means ---
 

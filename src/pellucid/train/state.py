@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -43,19 +44,25 @@ class TrainState:
 
     def leaves(self) -> list[Any]:
         """Return the leaves, in the order in which programs take and give them."""
+        return list(self._leaves)
+
+    @cached_property
+    def _leaves(self) -> tuple[Any, ...]:
         inner = leaves(self.optimizer)
-        return [*self.params.values(), *self.buffers.values(), *inner, self.step]
+        return (*self.params.values(), *self.buffers.values(), *inner, self.step)
 
     def with_leaves(self, given: Sequence[Any]) -> TrainState:
         """Return a state of this shape with other leaves."""
         first = len(self.params)
         second = first + len(self.buffers)
-        return TrainState(
+        new = TrainState(
             dict(zip(self.params, given[:first])),
             dict(zip(self.buffers, given[first:second])),
             unflatten(self.optimizer, given[second:-1]),
             given[-1],
         )
+        new.__dict__["_leaves"] = tuple(given)  # known: no need to look for them
+        return new
 
     def named(self) -> dict[str, Any]:
         """Return the leaves by name, as they stand in a file."""

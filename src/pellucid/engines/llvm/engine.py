@@ -9,12 +9,14 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import json
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 
@@ -106,6 +108,26 @@ def _compiler() -> str:
     return digest.hexdigest()
 
 
+class _Places:
+    """Where arrays start. NumPy takes a microsecond to say it: an array that comes
+    again in its place, as weights do, is not asked again."""
+
+    def __init__(self, count: int) -> None:
+        self._known: list[tuple[Any, int]] = [(_nothing, 0)] * count
+
+    def of(self, arrays: Sequence[Array]) -> list[int]:
+        """Return the addresses of the arrays of a call."""
+        known = self._known
+        for i, array in enumerate(arrays):
+            if known[i][0]() is not array:
+                known[i] = weakref.ref(array), array.ctypes.data
+        return [place for _, place in known]
+
+
+def _nothing() -> None:
+    """Stand for an array that is gone."""
+
+
 class LlvmProgram(Program):
     """A native function, its memory, and how to call it."""
 
@@ -120,6 +142,11 @@ class LlvmProgram(Program):
         room = np.zeros(compiled.arena_bytes + 64, np.uint8)
         start = -room.ctypes.data % 64
         self._arena = room[start : start + compiled.arena_bytes]
+        self._places = _Places(len(graph.inputs))
+        self._table = np.zeros(len(graph.inputs) + len(graph.outputs), np.uintp)
+        self._table_at, self._arena_at = (
+            each.ctypes.data for each in (self._table, self._arena)
+        )
         self._lock = Lock()
 
     @cached_property
@@ -133,9 +160,10 @@ class LlvmProgram(Program):
     def _run(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
         inputs = [np.ascontiguousarray(each) for each in arrays]
         outputs = [np.empty(each.shape, each.dtype) for each in self.graph.output_types]
-        table = np.array([each.ctypes.data for each in (*inputs, *outputs)], np.uintp)
-        places = table.ctypes.data, self._arena.ctypes.data
+        ends = [each.ctypes.data for each in outputs]
         with self._lock:  # one arena serves one call at a time
+            self._table[:] = (*self._places.of(inputs), *ends)
+            places = self._table_at, self._arena_at
             if self._threads == 1:
                 self._main(*places, 0, 1)
             else:
