@@ -1,7 +1,7 @@
 """Layers, losses and models, under PyTorch's names and with its weight layouts."""
 
 from pellucid import functional
-from pellucid.nn import activations, augment, conv, init, losses
+from pellucid.nn import activations, augment, conv, init, losses, norm, pooling
 from pellucid.nn.activations import *  # noqa: F403
 from pellucid.nn.attention import MultiheadAttention
 from pellucid.nn.augment import *  # noqa: F403
@@ -12,6 +12,13 @@ from pellucid.nn.embedding import Embedding
 from pellucid.nn.linear import Linear, Maxout, Neuron
 from pellucid.nn.losses import *  # noqa: F403
 from pellucid.nn.module import Module, buffer_updates, load, update_buffer
+from pellucid.nn.norm import *  # noqa: F403
+from pellucid.nn.pooling import *  # noqa: F403
+from pellucid.nn.positions import (
+    LearnedPositions,
+    RotaryPositions,
+    SinusoidalPositions,
+)
 from pellucid.nn.recurrent import GRU, LSTM, RNN
 from pellucid.nn.scaling import Standardize, StandardizeChannels, Unstandardize
 from pellucid.nn.simple import Dropout, Flatten, Identity
@@ -30,6 +37,7 @@ __all__ = [
     "GRUCell",
     "Identity",
     "LSTMCell",
+    "LearnedPositions",
     "Linear",
     "Maxout",
     "Module",
@@ -37,7 +45,9 @@ __all__ = [
     "Neuron",
     "Parameter",
     "RNNCell",
+    "RotaryPositions",
     "Sequential",
+    "SinusoidalPositions",
     "Standardize",
     "StandardizeChannels",
     "Unstandardize",
@@ -54,3 +64,5 @@ __all__ += activations.__all__
 __all__ += augment.__all__
 __all__ += conv.__all__
 __all__ += losses.__all__
+__all__ += norm.__all__
+__all__ += pooling.__all__
