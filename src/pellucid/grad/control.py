@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from pellucid.dtypes import is_float
+from pellucid.grad.over_steps import SumsOverSteps
 from pellucid.ir.graph import Graph, Node, bind, fill, input_node, substitute, toposort
 
 __all__ = ["CONTROL_RULES"]
@@ -88,23 +89,21 @@ class _Body:
 
 @dataclass(frozen=True)
 class _BackStep:
-    """One step of the backward scan: symbols that come in, nodes that go out.
+    """One step of the backward pass: symbols that come in, gradients that go out.
 
-    `carries`, `consts` and `slices` are the body's inputs that get a gradient.
+    `consts`, `carries` and `slices` are the body's inputs that get a gradient.
     """
 
-    carries: tuple[Node, ...]
     consts: tuple[Node, ...]
+    carries: tuple[Node, ...]
     slices: tuple[Node, ...]
     d_carries: tuple[Node, ...]
-    d_consts: tuple[Node, ...]
     d_results: dict[int, Node]
-    targets: tuple[Node, ...]
+    grads: dict[Node, Node]
 
-    @property
-    def incoming(self) -> tuple[Node, ...]:
-        """The symbols, in the order in which the scan brings them."""
-        return *self.d_carries, *self.d_consts, *self.d_results.values()
+    def gradient(self, node: Node) -> Node:
+        """Return the gradient of an input, zeros where no path leads to it."""
+        return self.grads[node] if node in self.grads else fill(0.0, node.type)
 
 
 def _back_step(
@@ -116,20 +115,66 @@ def _back_step(
     slices = tuple(n for n in body.slices if want[n] and is_float(n.dtype))
     outputs, ends = body.graph.outputs, list(body.carries)
     d_carries = tuple(input_node(n.type, "d_carry") for n in carries)
-    d_consts = tuple(input_node(n.type, "d_const") for n in consts)
     d_results = {
         i: input_node(outputs[i].type, "d_result") for i in gs if i >= len(ends)
     }
     seeds = [(outputs[ends.index(n)], d) for n, d in zip(carries, d_carries)]
     seeds += [(outputs[i], d) for i, d in d_results.items()]
-    found = pull(seeds, [*consts, *carries, *slices])
-    sums = [d + found[n] if n in found else d for n, d in zip(consts, d_consts)]
-    targets = (
-        *(_or_zeros(found, n) for n in carries),
-        *sums,
-        *(_or_zeros(found, n) for n in slices),
+    grads = pull(seeds, [*consts, *carries, *slices])
+    return _BackStep(consts, carries, slices, d_carries, d_results, grads)
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """The gradients of constants: what adds up in the scan, and what is computed
+    behind it, from `stacks` that hold a value of every step.
+    """
+
+    inside: dict[Node, Node]
+    behind: dict[Node, Node]
+    stacks: dict[Node, Node]
+
+
+def _sums(y: Node, body: _Body, step: _BackStep) -> _Sums:
+    """Split the gradients of constants.
+
+    Where only carried values are kept, memory counts: then all adds up in the scan.
+    """
+    grads = {each: step.grads[each] for each in step.consts if each in step.grads}
+    if y.attrs["keep"] == "carry":
+        return _Sums(grads, {}, {})
+    over = SumsOverSteps(body.consts, y.attrs["length"])
+    halves = dict(zip(grads, over.split(list(grads.values()))))
+    behind = {each: whole for each, (_, whole) in halves.items() if whole is not None}
+    needed = set(toposort(behind.values()))
+    return _Sums(
+        {each: rest for each, (rest, _) in halves.items() if rest is not None},
+        behind,
+        {value: leaf for value, leaf in over.stacks.items() if leaf in needed},
     )
-    return _BackStep(carries, consts, slices, d_carries, d_consts, d_results, targets)
+
+
+@dataclass(frozen=True)
+class _Backward:
+    """The body of the backward scan: what is carried, then what is stacked."""
+
+    incoming: tuple[Node, ...]
+    carried: tuple[Node, ...]
+    stacked: tuple[Node, ...]
+    late: frozenset[Node]
+    """The values that are known only when gradients have come in."""
+
+
+def _backward(step: _BackStep, sums: _Sums) -> _Backward:
+    d_sums = [input_node(each.type, "d_const") for each in sums.inside]
+    incoming = (*step.d_carries, *d_sums, *step.d_results.values())
+    carried = [step.gradient(each) for each in step.carries]
+    carried += [d + rest for d, rest in zip(d_sums, sums.inside.values())]
+    stacked = [step.gradient(each) for each in step.slices]
+    late = _after(incoming, [*carried, *stacked, *sums.stacks])
+    at_hand = {*stacked, *step.d_results.values()}
+    more = [each for each in sums.stacks if each in late and each not in at_hand]
+    return _Backward(incoming, tuple(carried), (*stacked, *more), late)
 
 
 def _scan(gs: dict[int, Node], y: Node, wanted: Sequence[bool], pull: Pull) -> Flow:
@@ -137,68 +182,93 @@ def _scan(gs: dict[int, Node], y: Node, wanted: Sequence[bool], pull: Pull) -> F
 
     What the backward pass needs of each forward step is kept: all values that it
     reads, or, with `keep="carry"`, the carried values alone, from which the step is
-    run again. Gradients of constants add up over the steps.
+    run again. Gradients of constants add up over the steps, or are products of the
+    values of all steps.
     """
     body = _Body.of(y)
-    back = _back_step(gs, body, wanted, pull)
-    kept = _kept(back.targets, set(back.incoming), y.attrs["keep"] == "carry")
+    step = _back_step(gs, body, wanted, pull)
+    sums = _sums(y, body, step)
+    back = _backward(step, sums)
+    kept = _kept(back, y.attrs["keep"] == "carry")
+    early = [each for each in sums.stacks if each not in {*back.late, *kept}]
+    stacks = _stacks(y, body, [*kept, *early])
+    node = _backward_scan(gs, y, body, step, back, kept, stacks)
+    ends = (*step.carries, *sums.inside)
+    flows = {each: bind("get", node, index=i) for i, each in enumerate(ends)}
+    stacks |= {d: gs[i] for i, d in step.d_results.items()}
+    stacks |= {
+        each: bind("get", node, index=len(ends) + i)
+        for i, each in enumerate(back.stacked)
+    }
+    flows |= {each: stacks[step.gradient(each)] for each in step.slices}
+    actual = dict(zip(body.graph.inputs, y.inputs))
+    actual |= {leaf: stacks[each] for each, leaf in sums.stacks.items()}
+    for each, whole in zip(sums.behind, substitute([*sums.behind.values()], actual)):
+        flows[each] = flows[each] + whole if each in flows else whole
+    return tuple(flows.get(each) for each in body.graph.inputs)
+
+
+def _backward_scan(
+    gs: dict[int, Node],
+    y: Node,
+    body: _Body,
+    step: _BackStep,
+    back: _Backward,
+    kept: Sequence[Node],
+    stacks: dict[Node, Node],
+) -> Node:
+    """Return the scan from the last step to the first."""
     stand_in = {
         each: each if each.op.name == "input" else input_node(each.type, "kept")
         for each in kept
     }
     consts = [each for each in kept if each in body.consts]
     sequences = [each for each in kept if each not in body.consts]
-    backward = Graph(
-        (*consts, *back.incoming, *(stand_in[each] for each in sequences)),
-        tuple(substitute(back.targets, dict(stand_in))),
-    )
-    outside, stacks = dict(zip(body.graph.inputs, y.inputs)), _stacks(y, body, kept)
-    ends = list(body.carries)
-    node = bind(
+    outputs = substitute([*back.carried, *back.stacked], dict(stand_in))
+    inputs = (*consts, *back.incoming, *(stand_in[each] for each in sequences))
+    outside, ends = dict(zip(body.graph.inputs, y.inputs)), list(body.carries)
+    sums = back.carried[len(step.carries) :]
+    return bind(
         "scan",
         *(outside[each] for each in consts),
-        *(_given(gs, ends.index(each), each) for each in back.carries),
-        *(fill(0.0, each.type) for each in back.consts),
-        *(gs[i] for i in back.d_results),
+        *(_given(gs, ends.index(each), each) for each in step.carries),
+        *(fill(0.0, each.type) for each in sums),
+        *(gs[i] for i in step.d_results),
         *(stacks[each] for each in sequences),
-        body=backward,
+        body=Graph(inputs, tuple(outputs)),
         consts=len(consts),
-        carries=len(back.carries) + len(back.consts),
+        carries=len(back.carried),
         length=y.attrs["length"],
         reverse=not y.attrs["reverse"],
         keep="all",
     )
-    heads = (*back.carries, *back.consts, *back.slices)
-    flows = {each: bind("get", node, index=i) for i, each in enumerate(heads)}
-    return tuple(flows.get(each) for each in body.graph.inputs)
-
-
-def _or_zeros(found: dict[Node, Node], node: Node) -> Node:
-    return found[node] if node in found else fill(0.0, node.type)
 
 
 def _given(gs: dict[int, Node], index: int, like: Node) -> Node:
     return gs[index] if index in gs else fill(0.0, like.type)
 
 
-def _kept(
-    targets: Sequence[Node], incoming: set[Node], only_inputs: bool
-) -> list[Node]:
-    """Return the forward values that the backward step reads, in a fixed order."""
-    backward = set(incoming)
+def _after(incoming: Sequence[Node], targets: Sequence[Node]) -> frozenset[Node]:
+    """Return the nodes that depend on what comes in."""
+    after = set(incoming)
     for node in toposort(targets):
-        if not backward.isdisjoint(node.inputs):
-            backward.add(node)
+        if not after.isdisjoint(node.inputs):
+            after.add(node)
+    return frozenset(after)
+
+
+def _kept(back: _Backward, only_inputs: bool) -> list[Node]:
+    """Return the forward values that the backward step reads, in a fixed order."""
     kept: dict[Node, None] = {}
-    seen: set[Node] = set()
-    stack = list(reversed(targets))
+    seen: set[Node] = set(back.incoming)
+    stack = [*reversed(back.stacked), *reversed(back.carried)]
     while stack:
         node = stack.pop()
-        if node in seen or node in incoming or node.op.name == "const":
+        if node in seen or node.op.name == "const":
             continue
         seen.add(node)
         is_input = node.op.name == "input"
-        through = node in backward or only_inputs or node.op.name in _CHEAP
+        through = node in back.late or only_inputs or node.op.name in _CHEAP
         if is_input or not through:
             kept[node] = None
         else:
