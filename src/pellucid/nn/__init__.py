@@ -19,11 +19,6 @@ from pellucid.nn.positions import (
     RotaryPositions,
     SinusoidalPositions,
 )
-from pellucid.nn.positions import (
-    LearnedPositions,
-    RotaryPositions,
-    SinusoidalPositions,
-)
 from pellucid.nn.recurrent import GRU, LSTM, RNN
 from pellucid.nn.scaling import Standardize, StandardizeChannels, Unstandardize
 from pellucid.nn.simple import Dropout, Flatten, Identity
@@ -43,7 +38,6 @@ __all__ = [
     "Identity",
     "LSTMCell",
     "LearnedPositions",
-    "LearnedPositions",
     "Linear",
     "Maxout",
     "Module",
@@ -52,9 +46,7 @@ __all__ = [
     "Parameter",
     "RNNCell",
     "RotaryPositions",
-    "RotaryPositions",
     "Sequential",
-    "SinusoidalPositions",
     "SinusoidalPositions",
     "Standardize",
     "StandardizeChannels",
