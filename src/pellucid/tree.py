@@ -7,7 +7,7 @@ joined by dots.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from functools import cache
 from typing import Any
@@ -24,15 +24,14 @@ def _children(tree: Any) -> list[tuple[str, Any]] | None:
         return [(str(key), child) for key, child in tree.items()]
     if isinstance(tree, list | tuple):
         return [(str(index), child) for index, child in enumerate(tree)]
-    names = None if isinstance(tree, type) else _field_names(type(tree))
+    kind: Any = type(tree)
+    names = _field_names(kind)
     return None if names is None else [(name, getattr(tree, name)) for name in names]
 
 
 @cache
-def _field_names(kind: Hashable) -> tuple[str, ...] | None:
-    if not (isinstance(kind, type) and is_dataclass(kind)):
-        return None
-    return tuple(each.name for each in fields(kind))
+def _field_names(kind: Any) -> tuple[str, ...] | None:
+    return tuple(each.name for each in fields(kind)) if is_dataclass(kind) else None
 
 
 def _walk(tree: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
