@@ -39,6 +39,7 @@ HEIGHT = {
     "inspect": 9,
     "tune": 9,
     "interop": 9,
+    "runs": 8.5,
     "tabular": 9,
     "sklearn": 10,
     "": 11,  # pellucid/__init__.py

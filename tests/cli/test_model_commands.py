@@ -149,7 +149,7 @@ def test_a_replay_may_show_one_layer(trained: Run) -> None:
 def test_a_replay_of_moved_data_needs_their_place(trained: Run, folder: Path) -> None:
     (folder / "prices.csv").rename(folder / "moved.csv")
     done = trained("inspect", "prices.pellucid", "--replay", 0)
-    assert refused(done, "the training data 'prices.csv' is not there · name the file")
+    assert refused(done, "the training data 'prices.csv' is not there · name what")
     done = trained("inspect", "prices.pellucid", "--replay", 0, "--data", "moved.csv")
     assert done.code == 0
     done = trained("inspect", "prices.pellucid", "--replay", 0, "--data", "colours.csv")

@@ -104,7 +104,7 @@ def test_the_table_is_found_here_beside_the_model_or_where_it_is_said_to_be(
     assert find_table(source, elsewhere / "m.pellucid").equals(table)
     monkeypatch.chdir(elsewhere)
     assert find_table(source, home / "m.pellucid").equals(table)
-    with pytest.raises(DataError, match=r"'rows\.csv' is not there · .*--data FILE"):
+    with pytest.raises(DataError, match=r"'rows\.csv' is not there · .*--data PATH"):
         find_table(source, "m.pellucid")
     assert find_table(source, "m.pellucid", home / "rows.csv").equals(table)
 

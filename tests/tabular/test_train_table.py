@@ -15,7 +15,8 @@ from sklearn.linear_model import LinearRegression
 from pellucid.data.samples import breast_cancer
 from pellucid.data.split import split_rows
 from pellucid.errors import ArgumentError, DataError
-from pellucid.tabular.baseline import linear_guess, trivial_guess
+from pellucid.runs.report import trivial_guess
+from pellucid.tabular.baseline import linear_guess
 from pellucid.tabular.model import TableModel
 from pellucid.tabular.report import TableReport
 from pellucid.tabular.training import TrainedTable, train_table

@@ -73,11 +73,10 @@ def training_of(model: TableModel) -> str:
     report, settings = model.report, model.settings
     ended = _ENDS.get(report.stopped, report.stopped)
     kept = f" · weights of epoch {report.best_epoch}" if report.best_epoch else ""
-    widths = "-".join(map(str, settings.hidden)) or "none"
     return (
         f"{report.epochs} epochs of {settings.epochs}, {report.iterations} iterations "
         f"of {settings.batch_size} rows, {report.seconds:.1f} s · {ended}{kept} · "
-        f"hidden layers {widths}, {settings.activation}"
+        f"{settings.network}"
     )
 
 

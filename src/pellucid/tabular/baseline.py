@@ -1,7 +1,6 @@
-"""What a network must beat: a guess that looks at no column, and a linear model.
+"""What a network must beat: a linear model of the same encoded features.
 
-Both learn from the same training part, and the linear model from the same encoded
-features, so that what differs is the network.
+It learns from the same training part, so that what differs is the network.
 """
 
 from __future__ import annotations
@@ -12,23 +11,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from sklearn.linear_model import LogisticRegression, Ridge
 
-__all__ = ["linear_guess", "trivial_guess"]
+__all__ = ["linear_guess"]
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
-
-
-def trivial_guess(y: Array, rows: int) -> Array:
-    """Predict for so many rows what is most likely without looking at them.
-
-    For class numbers `y` `int[n]`, each class's share of the training part,
-    `[rows, classes]`; for quantities their mean, `[rows]`.
-
-    >>> trivial_guess(np.array([0, 0, 1, 0]), 1)
-    array([[0.75, 0.25]])
-    """
-    if y.dtype.kind == "i":
-        return np.tile(np.bincount(y) / len(y), (rows, 1))
-    return np.full(rows, y.mean(dtype=np.float64))
 
 
 def linear_guess(X: Array, y: Array, rows: Array) -> Array:

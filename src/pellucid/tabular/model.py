@@ -1,17 +1,10 @@
-"""A trained network with all it needs to predict from a table, in one file.
-
-The file is a safetensors file: the network's weights, and a JSON header with its
-architecture, the encoders, the settings, where the data came from, and the record of
-the training. Nothing in it is executed.
-"""
+"""A trained network with all it needs to predict from a table."""
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -20,39 +13,33 @@ from pellucid.data.preprocess import Preprocessor
 from pellucid.data.schema import Schema
 from pellucid.data.table import as_table
 from pellucid.data.targets import ClassTarget, NumberTarget, target_from_dict
-from pellucid.errors import ArgumentError, ModelFileError, PellucidError, message
-from pellucid.files import read_file, write_file
+from pellucid.errors import ArgumentError, message
 from pellucid.functional import softmax
-from pellucid.nn import Module, from_spec, to_spec
-from pellucid.random import key_of, keys_from
+from pellucid.runs.model import RunModel
 from pellucid.tabular.report import TableReport
 from pellucid.tabular.settings import TableSettings
-from pellucid.tabular.source import Source
 from pellucid.tensors import tensor
-from pellucid.train.history import History
 
 __all__ = ["TableModel"]
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
-KIND = "table"
-
 ROWS_AT_ONCE = 8192
 """Larger tables go through the network in parts, so that memory stays small."""
 
 
-@dataclass(frozen=True)
-class TableModel:
+@dataclass(frozen=True, kw_only=True)
+class TableModel(RunModel):
     """A network between encoders: from a table's columns to labels or quantities."""
+
+    kind: ClassVar[str] = "table"
+    data: ClassVar[str] = "a table"
 
     schema: Schema
     preprocessor: Preprocessor
     target: ClassTarget | NumberTarget
-    module: Module
     settings: TableSettings
-    history: History
     report: TableReport
-    source: Source | None = None
 
     @property
     def classes(self) -> tuple[Any, ...]:
@@ -126,81 +113,21 @@ class TableModel:
 
     # --- files ---
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to one file, whole or not at all.
-
-        Raises `ModelFileError` where the file cannot be written.
-        """
-        header = {
-            "kind": KIND,
-            "spec": to_spec(self.module),
+    def header(self) -> dict[str, Any]:
+        """Return the encoders as plain JSON values."""
+        return {
             "schema": self.schema.to_dict(),
             "preprocessor": self.preprocessor.to_dict(),
             "target": self.target.to_dict(),
-            "settings": self.settings.to_dict(),
-            "history": _writable(self.history),
-            "report": self.report.to_json(),
-            "source": asdict(self.source) if self.source else None,
         }
-        write_file(path, self.module.state_dict(), header)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> TableModel:
-        """Read what `save` wrote; it predicts the same bits.
-
-        Raises `ModelFileError` for a file that is missing, cut short, damaged, or
-        holds something else.
-        """
-        tensors, header = read_file(path)
-        name = repr(os.fspath(path))
-        if header.get("kind") != KIND:
-            held = str(header.get("kind", "something unknown"))
-            raise ModelFileError(
-                message(
-                    f"{name} does not hold a model of a table",
-                    expected=f"it holds a {held}",
-                    hint="give a file that 'pellucid train' wrote",
-                )
-            )
-        try:
-            return cls._restore(tensors, header)
-        except (LookupError, TypeError, ValueError, PellucidError) as error:
-            what = f"the header of {name} is damaged"
-            raise ModelFileError(message(what, expected=str(error))) from None
-
-    @classmethod
-    def _restore(
-        cls, tensors: Mapping[str, Array], header: Mapping[str, Any]
-    ) -> TableModel:
-        with keys_from(key_of(0)):
-            module: Module = from_spec(header["spec"])
-        module.load_state_dict(tensors)
-        source = header["source"]
-        return cls(
-            Schema.from_dict(header["schema"]),
-            Preprocessor.from_dict(header["preprocessor"]),
-            target_from_dict(header["target"]),
-            module.eval(),
-            TableSettings.from_dict(header["settings"]),
-            _readable(header["history"]),
-            TableReport.from_json(header["report"]),
-            Source(**source) if source else None,
-        )
-
-
-def _writable(history: History) -> dict[str, Any]:
-    """Return a record as JSON can hold it: a loss that was not finite is null."""
-    plain = history.to_dict()
-    rows = [
-        {name: value if math.isfinite(value) else None for name, value in row.items()}
-        for row in plain["rows"]
-    ]
-    return {**plain, "rows": rows}
-
-
-def _readable(plain: Mapping[str, Any]) -> History:
-    rows = [
-        {name: math.nan if value is None else value for name, value in row.items()}
-        for row in plain["rows"]
-    ]
-    return History.from_dict({**plain, "rows": rows})
+    def parts(cls, header: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the encoders, the settings and the report from a header."""
+        return {
+            "schema": Schema.from_dict(header["schema"]),
+            "preprocessor": Preprocessor.from_dict(header["preprocessor"]),
+            "target": target_from_dict(header["target"]),
+            "settings": TableSettings.from_dict(header["settings"]),
+            "report": TableReport.from_json(header["report"]),
+        }

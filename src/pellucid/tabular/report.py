@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import polars as pl
 
 from pellucid.data.schema import Schema, Task
+from pellucid.runs.report import RunReport
 
 __all__ = ["TableReport", "notes_on"]
-
-Metrics = dict[str, float]
 
 MOST_VALUES = 50
 """A column with more different values than this is not looked at for giving away."""
@@ -20,52 +17,20 @@ FEWEST_ROWS = 20
 """In a shorter table, a column that goes with the target may do so by chance."""
 
 
-@dataclass(frozen=True)
-class TableReport:
-    """The numbers on the held-out rows, beside those of the guesses to beat.
+@dataclass(frozen=True, kw_only=True)
+class TableReport(RunReport):
+    """The numbers on the held-out rows, and what was inferred from the table.
 
     `features` counts the table's columns that the network sees, `inputs` the numbers
-    that they become. `confusion[i][j]` counts held-out rows of class i predicted as
-    j; it and `labels` are empty for a regression.
+    that they become.
     """
 
     task: Task
     target: str
-    rows: int
-    train_rows: int
-    validation_rows: int
-    test_rows: int
     features: int
     inputs: int
     dropped: dict[str, str]
     """The columns that are left out, and why."""
-    notes: tuple[str, ...]
-    metrics: Metrics
-    baseline: Metrics
-    linear: Metrics
-    labels: tuple[str, ...]
-    confusion: tuple[tuple[int, ...], ...]
-    epochs: int
-    iterations: int
-    best_epoch: int | None
-    stopped: str
-    """`finished`, `early_stop` or `interrupted`."""
-    seconds: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the report as plain JSON values; metrics under `metrics.test`."""
-        return {**asdict(self), "metrics": {"test": dict(self.metrics)}}
-
-    @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> TableReport:
-        """Return the report that `to_json` described."""
-        changes = {
-            "metrics": dict(plain["metrics"]["test"]),
-            "notes": tuple(plain["notes"]),
-            "labels": tuple(plain["labels"]),
-            "confusion": tuple(map(tuple, plain["confusion"])),
-        }
-        return cls(**{**plain, **changes})
 
 
 def notes_on(table: pl.DataFrame, schema: Schema, target: str, task: Task

@@ -1,30 +1,19 @@
-"""Train a saved model's network again, as far as a step, to look inside that step.
-
-A run is a pure function of the table and the settings, and the file has the settings.
-The losses of the epochs that are run again must be those that the file recorded.
-"""
+"""Train a table's network again, as far as a step, to look inside that step."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from pellucid.data.table import as_table
-from pellucid.errors import ArgumentError, DataError, message
+from pellucid.runs.repeat import repeat_step
 from pellucid.tabular.model import TableModel
 from pellucid.tabular.preparing import prepare_table, trainer_for
 from pellucid.train.replay import Replay
 from pellucid.train.trainer import Trainer
 
 __all__ = ["replay_step"]
-
-CLOSE = 0.02
-"""Recorded and repeated losses may differ by this, relative.
-
-On the same machine they are the same bits. Another processor rounds otherwise, and
-over many epochs training makes much of little; another table is far outside of this.
-"""
 
 
 def replay_step(model: TableModel, table: Any, step: int) -> Replay:
@@ -37,16 +26,8 @@ def replay_step(model: TableModel, table: Any, step: int) -> Replay:
         DataError: the losses differ from those recorded, so the table, or the
             version of Pellucid, is another one.
     """
-    history = model.history
-    if not 0 <= step < history.iterations:
-        last = history.iterations - 1
-        expected = f"expected 0 to {last}" if last >= 0 else "no epoch was recorded"
-        raise ArgumentError(message(f"no step {step}", expected=expected))
-    epoch = next(row["epoch"] for row in history if step < row["iterations"])
-    trainer = _trained(model, table, epoch)
-    for before, now in zip(history, trainer.history):
-        _check_same(before, now)
-    return trainer.replay(step)
+    train = partial(_trained, model, table)
+    return repeat_step(model.history, step, train, "table")
 
 
 def _trained(model: TableModel, table: Any, epochs: int) -> Trainer:
@@ -62,17 +43,3 @@ def _trained(model: TableModel, table: Any, epochs: int) -> Trainer:
         verbose=0,
     )
     return trainer
-
-
-def _check_same(before: dict[str, Any], now: dict[str, Any]) -> None:
-    for name in ("iterations", "loss", "validation_loss"):
-        known = math.isfinite(before[name])
-        if known and not math.isclose(before[name], now[name], rel_tol=CLOSE):
-            what = f"{name.replace('_', ' ')} of epoch {before['epoch']}"
-            raise DataError(
-                message(
-                    f"the training does not repeat: {what} was {before[name]:.9g} "
-                    f"and is now {now[name]:.9g}",
-                    expected="expected the table and the Pellucid it was trained with",
-                )
-            )

@@ -10,20 +10,22 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from pellucid.data.metrics import (
-    classification_metrics,
-    confusion_matrix,
-    regression_metrics,
-)
+from pellucid.data.metrics import classification_metrics, regression_metrics
 from pellucid.data.table import as_table
 from pellucid.data.targets import ClassTarget, NumberTarget
 from pellucid.errors import DataError, message
 from pellucid.functional import softmax
-from pellucid.tabular.baseline import linear_guess, trivial_guess
+from pellucid.runs.report import (
+    Metrics,
+    confusion_of,
+    how_it_went,
+    trivial_guess,
+)
+from pellucid.runs.source import Source
+from pellucid.tabular.baseline import linear_guess
 from pellucid.tabular.model import TableModel
 from pellucid.tabular.preparing import Prepared, prepare_table, trainer_for
-from pellucid.tabular.report import Metrics, TableReport, notes_on
-from pellucid.tabular.source import Source
+from pellucid.tabular.report import TableReport, notes_on
 from pellucid.tensors import tensor
 from pellucid.train.events import Subscriber
 from pellucid.train.trainer import Trainer
@@ -132,18 +134,18 @@ def _measured(
         **_inferred(prepared),
         **scores,
         **_confusion(target, y, found),
-        **_run(trainer),
+        **how_it_went(trainer),
         seconds=time.perf_counter() - start,
     )
     model = TableModel(
-        prepared.schema,
-        prepared.preprocessor,
-        target,
-        trainer.model.eval(),
-        prepared.settings,
-        trainer.history,
-        report,
-        source,
+        schema=prepared.schema,
+        preprocessor=prepared.preprocessor,
+        target=target,
+        module=trainer.model.eval(),
+        settings=prepared.settings,
+        history=trainer.history,
+        report=report,
+        source=source,
     )
     return TrainedTable(model, trainer, target.decode(y), target.decode(found))
 
@@ -180,18 +182,4 @@ def _confusion(
 ) -> dict[str, Any]:
     if isinstance(target, NumberTarget):
         return {"labels": (), "confusion": ()}
-    counts = confusion_matrix(y, found, len(target.classes))
-    return {
-        "labels": tuple(map(str, target.classes)),
-        "confusion": tuple(map(tuple, counts.tolist())),
-    }
-
-
-def _run(trainer: Trainer) -> dict[str, Any]:
-    history = trainer.history
-    return {
-        "epochs": history.epochs,
-        "iterations": history.iterations,
-        "best_epoch": history.best_epoch,
-        "stopped": history.stopped,
-    }
+    return confusion_of(target.classes, y, found)
