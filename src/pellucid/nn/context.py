@@ -13,7 +13,14 @@ from typing import Any
 
 from pellucid.tensors import Buffer, Tensor
 
-__all__ = ["Frame", "buffer_updates", "current_frame", "outputs_seen", "update_buffer"]
+__all__ = [
+    "Frame",
+    "Memory",
+    "buffer_updates",
+    "current_frame",
+    "outputs_seen",
+    "update_buffer",
+]
 
 
 @dataclass(frozen=True)
@@ -66,3 +73,13 @@ def update_buffer(buffer: Buffer, new: Tensor) -> None:
         updates[buffer] = new
     elif new.has_value and buffer.has_value:
         buffer.value = new.value
+
+
+class Memory(Buffer):
+    """A buffer that carries a state from batch to batch: zeros when an epoch begins.
+
+    What it carries depends on the order of the batches, so `fit` refuses to shuffle
+    them.
+    """
+
+    __slots__ = ()

@@ -24,8 +24,10 @@ from pellucid.functional import (
 )
 from pellucid.ir.graph import within
 from pellucid.nn.cells import Recurrent, State, Unit, unit_named
+from pellucid.nn.context import Memory, update_buffer
 from pellucid.nn.linear import positive
-from pellucid.tensors import Tensor, as_tensor, tensor
+from pellucid.nn.masks import steps_that_count
+from pellucid.tensors import Tensor
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
@@ -44,6 +46,7 @@ class _Layers(Recurrent):
         dropout: float,
         bidirectional: bool,
         dtype: Any,
+        stateful: int,
     ) -> None:
         input_size, hidden_size, self.num_layers = sizes
         positive(num_layers=self.num_layers)
@@ -56,6 +59,37 @@ class _Layers(Recurrent):
             width = hidden_size * self._directions if layer else input_size
             for reverse in range(self._directions):
                 self._add_weights(width, _suffix(layer, reverse))
+        self._remember(stateful)
+
+    def _remember(self, streams: int) -> None:
+        """Make room for the state of as many sequences, if it is to be carried on."""
+        self.stateful = streams
+        if not streams:
+            return
+        positive(stateful=streams)
+        if self.bidirectional:
+            raise ArgumentError(
+                message(
+                    "a layer that also reads from the end cannot carry its state on",
+                    hint="make it bidirectional or stateful, not both",
+                )
+            )
+        shape = (self.num_layers, streams, self.hidden_size)
+        for name in self.unit.states:
+            zeros = np.zeros(shape, self._weights(_suffix(0, False)).input.dtype)
+            setattr(self, f"{name}_state", Memory(zeros))
+
+    def _memories(self) -> list[Memory]:
+        """Return where the state stands that goes on to the next batch, if it does."""
+        if not (self.stateful and self.training):
+            return []
+        return [getattr(self, f"{name}_state") for name in self.unit.states]
+
+    def reset_state(self) -> None:
+        """Set the carried state to zeros, as each epoch of `fit` does at its start."""
+        for name in self.unit.states if self.stateful else ():
+            memory = getattr(self, f"{name}_state")
+            memory.value = np.zeros(memory.shape)
 
     @property
     def _directions(self) -> int:
@@ -70,18 +104,35 @@ class _Layers(Recurrent):
             x = expand_dims(x, 1)
         elif self.batch_first:
             x = permute_dims(x, (1, 0, 2))
-        real = _counting(mask, lengths, x, alone)
-        weights = self._weights(_suffix(0, False))
-        x, _ = self._alike(x, weights)
-        count, batch = self.num_layers * self._directions, x.shape[1]
-        lead = (count,) if alone else (count, batch)
-        given = self._given_state(hx, (*lead, self.hidden_size), x)
-        first = [each.reshape(count, batch, self.hidden_size) for each in given]
-        outputs, ends = self._all_layers(x, first, real)
-        last = [stack(parts).reshape(*lead, self.hidden_size) for parts in zip(*ends)]
+        time, batch = x.shape[:2]
+        real = steps_that_count(mask, lengths, time, batch, alone)
+        x, _ = self._alike(x, self._weights(_suffix(0, False)))
+        outputs, ends = self._all_layers(x, self._first_state(x, hx, alone), real)
+        last = [stack(parts) for parts in zip(*ends)]
+        for memory, end in zip(self._memories(), last):
+            update_buffer(memory, end.detach().astype(memory.dtype))
         if alone:
-            return outputs[:, 0], last
+            return outputs[:, 0], [each[:, 0] for each in last]
         return permute_dims(outputs, (1, 0, 2)) if self.batch_first else outputs, last
+
+    def _first_state(self, x: Tensor, hx: Any, alone: bool) -> list[Tensor]:
+        """Return the state to start from: the one given, the one carried on, zeros."""
+        count, batch = self.num_layers * self._directions, x.shape[1]
+        shape = (count, batch, self.hidden_size)
+        memories = self._memories()
+        if memories and batch != self.stateful:
+            raise ShapeError(
+                message(
+                    f"got {batch} sequences",
+                    expected=f"the state carried on is that of {self.stateful}",
+                    hint=f"train with batch_size={self.stateful} on rows that it "
+                    "divides; eval() starts each batch at zeros",
+                )
+            )
+        if hx is None and memories:
+            return [each.astype(x.dtype) for each in memories]
+        given = self._given_state(hx, (count, *shape[alone + 1 :]), x)
+        return [each.reshape(shape) for each in given]
 
     def _check(self, x: Tensor) -> bool:
         """Check the input; return whether it is one sequence without a batch axis."""
@@ -132,72 +183,6 @@ def _suffix(layer: int, reverse: bool | int) -> str:
     return f"_l{layer}{'_reverse' if reverse else ''}"
 
 
-# --- which steps count -----------------------------------------------------------
-
-
-def _counting(mask: Any, lengths: Any, x: Tensor, alone: bool) -> Tensor | None:
-    """Return the steps that count, `bool[time, batch]`; None where all of them do."""
-    time, batch = x.shape[:2]
-    if mask is not None and lengths is not None:
-        raise ArgumentError("got a mask and lengths: one of them says it all")
-    if mask is not None:
-        real = _from_mask(as_tensor(mask), (time,) if alone else (batch, time))
-    elif lengths is not None:
-        real = _from_lengths(as_tensor(lengths), time, () if alone else (batch,))
-    else:
-        return None
-    return real.reshape(batch, time).T
-
-
-def _from_mask(mask: Tensor, shape: tuple[int, ...]) -> Tensor:
-    axes = "[batch, time]" if len(shape) == 2 else "[time]"
-    if mask.shape != shape:
-        raise ShapeError(
-            message(
-                f"the mask is {mask.type}", expected=f"expected {axes} = {[*shape]}"
-            )
-        )
-    real = mask if mask.dtype.kind == "b" else mask != 0
-    if real.has_value and not real.value.any(-1).all():
-        hidden = np.flatnonzero(~real.value.any(-1))
-        which = f"sequence {hidden[0]} of the batch" if len(shape) == 2 else "sequence"
-        raise ArgumentError(
-            message(
-                f"the mask hides every step of {which}",
-                expected="expected a step that counts in each",
-                hint="True marks what counts: try ~mask; or drop empty sequences",
-            )
-        )
-    return real
-
-
-def _from_lengths(lengths: Tensor, time: int, shape: tuple[int, ...]) -> Tensor:
-    if lengths.shape != shape:
-        raise ShapeError(
-            message(
-                f"the lengths are {lengths.type}",
-                expected=f"expected one for each sequence: {[*shape]}",
-            )
-        )
-    if lengths.has_value:
-        _check_lengths(lengths.value, time)
-    steps = tensor(np.arange(time, dtype=np.int64))
-    return steps < expand_dims(lengths.reshape(-1), 1)
-
-
-def _check_lengths(lengths: Any, time: int) -> None:
-    wrong = (lengths < 1) | (lengths > time) | (lengths != np.floor(lengths))
-    if wrong.any():
-        raise ArgumentError(
-            message(
-                f"sequence {int(wrong.argmax())} is said to have length "
-                f"{lengths[wrong].flat[0]}",
-                expected=f"expected 1 to {time}, the steps of the input",
-                hint="drop empty sequences",
-            )
-        )
-
-
 # --- the layers ------------------------------------------------------------------
 
 
@@ -218,6 +203,10 @@ class RNN(_Layers):
         bidirectional: whether each layer reads the sequence from its end too. Its
             outputs are the two directions side by side, `2 · hidden`.
         dtype: `f32` or `f64`; the configured one by default.
+        stateful: 0, or the number of sequences in every batch of training. Then a batch
+            goes on from the state in which the one before it ended, without a gradient
+            across the cut: truncated backpropagation through time. See
+            `pellucid.data.stream_order`. Out of training each batch starts at zeros.
 
     Called as `layer(x, h0=None, *, mask=None, lengths=None)`; returns `(outputs, h_n)`.
 
@@ -232,8 +221,10 @@ class RNN(_Layers):
             that is the state at the first step.
 
     State: for each layer k `weight_ih_lk`, `weight_hh_lk`, `bias_ih_lk`, `bias_hh_lk`,
-    and the same with `_reverse`, as in PyTorch. Source: Elman, "Finding structure in
-    time" (1990).
+    and the same with `_reverse`, as in PyTorch; where it is stateful, `hidden_state`
+    too (and `cell_state`). Source: Elman, "Finding structure in
+    time" (1990); for the cuts Williams and Peng, "An efficient gradient-based algorithm
+    for on-line training of recurrent network trajectories" (1990).
 
     >>> outputs, last = RNN(3, 4, batch_first=True)(np.zeros((2, 5, 3), np.float32))
     >>> outputs.shape, last.shape
@@ -251,10 +242,12 @@ class RNN(_Layers):
         dropout: float = 0.0,
         bidirectional: bool = False,
         dtype: DType | str | None = None,
+        stateful: int = 0,
     ) -> None:
         self.nonlinearity = nonlinearity
         unit, sizes = unit_named(nonlinearity), (input_size, hidden_size, num_layers)
-        self._build(unit, sizes, bias, batch_first, dropout, bidirectional, dtype)
+        options = bias, batch_first, dropout, bidirectional, dtype, stateful
+        self._build(unit, sizes, *options)
 
     def forward(
         self, x: Tensor, hx: Any = None, *, mask: Any = None, lengths: Any = None
@@ -272,8 +265,8 @@ class LSTM(_Layers):
 
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout,
-            bidirectional, dtype: as for `RNN`. The bias of the forget gate starts
-            at 1.
+            bidirectional, dtype, stateful: as for `RNN`. The bias of the forget gate
+            starts at 1.
 
     Called as `layer(x, (h0, c0)=None, *, mask=None, lengths=None)`; returns
     `(outputs, (h_n, c_n))`. Shapes are those of `RNN`, c as h.
@@ -301,9 +294,11 @@ class LSTM(_Layers):
         dropout: float = 0.0,
         bidirectional: bool = False,
         dtype: DType | str | None = None,
+        stateful: int = 0,
     ) -> None:
         unit, sizes = unit_named("lstm"), (input_size, hidden_size, num_layers)
-        self._build(unit, sizes, bias, batch_first, dropout, bidirectional, dtype)
+        options = bias, batch_first, dropout, bidirectional, dtype, stateful
+        self._build(unit, sizes, *options)
 
     def forward(
         self, x: Tensor, hx: Any = None, *, mask: Any = None, lengths: Any = None
@@ -321,7 +316,7 @@ class GRU(_Layers):
 
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout,
-            bidirectional, dtype: as for `RNN`.
+            bidirectional, dtype, stateful: as for `RNN`.
 
     Called as `layer(x, h0=None, *, mask=None, lengths=None)`; returns `(outputs, h_n)`,
     of the shapes of `RNN`.
@@ -346,9 +341,11 @@ class GRU(_Layers):
         dropout: float = 0.0,
         bidirectional: bool = False,
         dtype: DType | str | None = None,
+        stateful: int = 0,
     ) -> None:
         unit, sizes = unit_named("gru"), (input_size, hidden_size, num_layers)
-        self._build(unit, sizes, bias, batch_first, dropout, bidirectional, dtype)
+        options = bias, batch_first, dropout, bidirectional, dtype, stateful
+        self._build(unit, sizes, *options)
 
     def forward(
         self, x: Tensor, hx: Any = None, *, mask: Any = None, lengths: Any = None

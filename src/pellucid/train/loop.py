@@ -97,6 +97,7 @@ class Loop:
 
     def _epoch(self, before: Progress, last: int) -> Progress:
         start = time.perf_counter()
+        before = replace(before, state=self.programs.recipe.fresh(before.state))
         snapshot = Snapshot(self.plan, before.epoch, before.monitor, before.state)
         self.journal.add(snapshot)
         state, results = before.state, []

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from pellucid.grad.transform import adjoints
 from pellucid.ir.graph import Graph, Node, fill, toposort
 from pellucid.ir.types import TensorType
 from pellucid.nn.containers import Sequential
+from pellucid.nn.context import Memory
 from pellucid.nn.module import Module, buffer_updates
 from pellucid.nn.scaling import Unstandardize
 from pellucid.optim.base import Context, Transform, apply_updates
@@ -60,6 +62,19 @@ class Recipe:
             **dict(self.model.named_parameters()),
             **dict(self.model.named_buffers()),
         }
+
+    @cached_property
+    def carried(self) -> tuple[str, ...]:
+        """The buffers that carry a state from batch to batch, by name."""
+        named = self.model.named_buffers()
+        return tuple(name for name, each in named if isinstance(each, Memory))
+
+    def fresh(self, state: TrainState) -> TrainState:
+        """Return the state in which an epoch begins: nothing carried from before."""
+        if not self.carried:
+            return state
+        zeros = {name: np.zeros_like(state.buffers[name]) for name in self.carried}
+        return replace(state, buffers={**state.buffers, **zeros})
 
 
 @dataclass(frozen=True)

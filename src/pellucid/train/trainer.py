@@ -130,7 +130,8 @@ class Trainer:
             validation: rows held out: a fraction, a count, or `(X, y)`. Of windows
                 the last in time are held out.
             sample_weight: a weight a row. `class_weight`: by label, or `balanced`.
-            shuffle: draw a new order of rows each epoch.
+            shuffle: draw a new order of rows each epoch. A model that carries a state
+                from batch to batch needs False; each epoch it starts anew.
             patience: stop after this many epochs without a better validation loss
                 (training loss where nothing is held out).
             restore_best: end with the weights of the best epoch.
@@ -140,6 +141,7 @@ class Trainer:
             verbose: 0 is silent, 1 prints a line an epoch.
         """
         _check(epochs, batch_size, patience)
+        self._check_order(shuffle, validation)
         data = prepare(X, y, self._dtype, sample_weight, class_weight)
         train, held = hold_out(data, validation, self.seed, self._dtype)
         if self.progress is None:
@@ -186,6 +188,22 @@ class Trainer:
         state = progress.best_or_last() if restore_best else progress.state
         state.put_into(self.model)
         self.progress = progress
+
+    def _check_order(self, shuffle: bool, validation: Any) -> None:
+        """Refuse to mix up rows where a state is carried from batch to batch."""
+        carried = self.programs.recipe.carried
+        by_share = isinstance(validation, int | float)
+        if carried and (shuffle or by_share):
+            raise ArgumentError(
+                message(
+                    "the model carries a state from batch to batch, and the rows would "
+                    "not come in order",
+                    where=carried[0],
+                    hint="pass shuffle=False"
+                    if shuffle
+                    else "hold rows out as validation=(X, y)",
+                )
+            )
 
     def _check_targets(self, state: TrainState, data: Data) -> None:
         """Refuse class numbers that the model has no output for."""
@@ -258,7 +276,8 @@ class Trainer:
             for row in self.history
         }
         epoch = start.epoch + 1
-        return Snapshot(plan, epoch, monitors[epoch], end.state)
+        state = self.programs.recipe.fresh(end.state)
+        return Snapshot(plan, epoch, monitors[epoch], state)
 
 
 def _check(epochs: Any, batch_size: Any, patience: Any) -> None:
