@@ -44,7 +44,8 @@ class _Pool(Module):
         self, kernel_size: Sizes, stride: Sizes | None, padding: Sizes, dilation: Sizes
     ) -> None:
         self.kernel_size = per_axis("kernel_size", kernel_size, self.space)
-        self.stride = per_axis("stride", stride or kernel_size, self.space)
+        own = self.kernel_size if stride is None else stride
+        self.stride = per_axis("stride", own, self.space)
         self.padding = per_axis("padding", padding, self.space, least=0)
         self.dilation = per_axis("dilation", dilation, self.space)
         check_half(
