@@ -8,6 +8,20 @@ import jax
 import jax.numpy as jnp
 
 
+def with_gradients(function: Any, pull: Any, *operands: Any) -> Any:
+    """Return a function's results, and the gradients of all operands from `pull`.
+
+    It is compiled once and run once, so the compiler need not try hard.
+    """
+
+    def program(*operands: Any) -> Any:
+        results, back = jax.vjp(function, *operands)
+        return results, back(pull)
+
+    quick = {"xla_backend_optimization_level": 0}
+    return jax.jit(program).lower(*operands).compile(quick)(*operands)
+
+
 def project(state: Any, q: Any, k: Any, v: Any) -> list[Any]:
     """Return queries, keys and values, heads side by side."""
     if "in_proj_weight" in state:

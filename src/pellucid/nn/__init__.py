@@ -23,6 +23,12 @@ from pellucid.nn.recurrent import GRU, LSTM, RNN
 from pellucid.nn.scaling import Standardize, StandardizeChannels, Unstandardize
 from pellucid.nn.simple import Dropout, Flatten, Identity
 from pellucid.nn.spec import from_spec, register, to_spec
+from pellucid.nn.transformer import (
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 from pellucid.tensors import Buffer, Parameter
 
 __all__ = [
@@ -50,6 +56,10 @@ __all__ = [
     "SinusoidalPositions",
     "Standardize",
     "StandardizeChannels",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "Unstandardize",
     "buffer_updates",
     "from_spec",
