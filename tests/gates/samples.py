@@ -14,16 +14,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pytest
 
 from pellucid.dtypes import DTYPES, DType, as_dtype
 from pellucid.engines.llvm.engine import LlvmEngine
 from pellucid.engines.numpy_ import NumpyEngine
+from pellucid.engines.xla.engine import XlaEngine
 from pellucid.ir.graph import Graph, Node, bind, input_node, results
 from pellucid.ir.types import TensorType
 
-__all__ = ["ENGINES", "SAMPLES", "Operand", "Sample"]
+__all__ = ["ENGINES", "QUICK", "SAMPLES", "Operand", "Sample"]
 
-ENGINES = [NumpyEngine, LlvmEngine]
+QUICK = [NumpyEngine, LlvmEngine]
+"""The engines that compile a graph in no time: they see every graph of every suite."""
+
+ENGINES = [*QUICK, pytest.param(XlaEngine, marks=pytest.mark.slow)]
 """Every engine that must pass the gates' suites."""
 
 Domain = Callable[[np.random.Generator, tuple[int, ...]], Any]

@@ -11,7 +11,7 @@ import pytest
 from gates import oracle
 from gates.derive import first_order, float_inputs, float_outputs
 from gates.random_graphs import random_graph
-from gates.samples import ENGINES
+from gates.samples import QUICK
 from gates.test_edges import assert_same_bits
 from pellucid.dtypes import is_float
 from pellucid.engines.numpy_ import NumpyEngine, NumpyProgram
@@ -26,7 +26,7 @@ from pellucid.passes.simplify import simplify
 COUNT = int(os.environ.get("PELLUCID_RANDOM_GRAPHS", "400"))
 
 
-@pytest.fixture(params=ENGINES, ids=lambda engine: engine.name, scope="module")
+@pytest.fixture(params=QUICK, ids=lambda engine: engine.name, scope="module")
 def engine(request: pytest.FixtureRequest) -> Engine:
     made: Engine = request.param()
     return made

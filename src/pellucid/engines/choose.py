@@ -9,7 +9,12 @@ from functools import cache
 from pellucid.configuration import current
 from pellucid.engines.numpy_ import NumpyEngine
 from pellucid.engines.program import Engine
-from pellucid.errors import ArgumentError, did_you_mean, message
+from pellucid.errors import (
+    ArgumentError,
+    MissingExtraError,
+    did_you_mean,
+    message,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -22,6 +27,20 @@ def _llvm() -> Engine:
 
     target()  # fails here, not in mid-training, where LLVM cannot serve
     return LlvmEngine()
+
+
+def _xla() -> Engine:
+    try:
+        from pellucid.engines.xla.engine import XlaEngine
+    except ImportError as error:
+        raise MissingExtraError(
+            message(
+                "the xla engine needs JAX",
+                expected=str(error),
+                hint="pip install 'pellucid[xla]'",
+            )
+        ) from error
+    return XlaEngine()
 
 
 def _auto() -> Engine:
@@ -37,6 +56,7 @@ ENGINES: dict[str, Callable[[], Engine]] = {
     "auto": _auto,
     "llvm": _llvm,
     "numpy": NumpyEngine,
+    "xla": _xla,
 }
 """How each engine is made, by its name; none is loaded before it is asked for."""
 
