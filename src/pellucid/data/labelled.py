@@ -71,6 +71,29 @@ class Images:
         """1 for grey, 3 for colour."""
         return int(self.pixels.shape[1])
 
+    def part(self, rows: Array) -> Images:
+        """Return the images of some rows."""
+        files = tuple(self.files[i] for i in rows) if self.files else ()
+        return Images(self.pixels[rows], self.labels[rows], self.classes, files)
+
+    def among(self, classes: tuple[str | int, ...], name: str = "the data") -> Images:
+        """Return the images with their labels as numbers in other classes.
+
+        Raises `DataError` for a class that is not among them; `name` says where.
+
+        >>> two = Images(np.zeros((1, 1, 2, 2), np.uint8), np.array([0]), ("b",))
+        >>> two.among(("a", "b")).labels
+        array([1])
+        """
+        unknown = [each for each in self.classes if each not in classes]
+        if unknown:
+            known = ", ".join(map(repr, classes[:12]))
+            more = ", …" if len(classes) > 12 else ""
+            what = f"{name} has the class {unknown[0]!r}"
+            raise DataError(message(what, expected=f"training has {known}{more}"))
+        number = np.array([classes.index(each) for each in self.classes], np.int64)
+        return Images(self.pixels, number[self.labels], classes, self.files)
+
 
 @dataclass(frozen=True)
 class ImageParts:
@@ -99,8 +122,8 @@ def read_image_folder(
     `channels` are as for `read_images`; the training part decides them. Images that
     cannot be read are left out, with a note.
 
-    Raises `DataError` for a folder that is missing, has no folders of images, has one
-    class only, or an empty one; and for a test class that training does not have.
+    Raises `DataError` for a folder that is missing, has no folders of images, or an
+    empty one; and for a test class that training does not have.
     """
     place = Path(root)
     if not place.is_dir():
@@ -110,20 +133,13 @@ def read_image_folder(
     parts = {
         part: _class_files(folder, notes) for part, folder in _parts(place).items()
     }
-    classes = tuple(sorted(parts["train"], key=_in_order))
-    if len(classes) < 2:
-        raise DataError(
-            message(
-                f"there is one class only: {classes[0]!r}",
-                where=str(place),
-                expected="expected a folder for each of two classes or more",
-            )
-        )
     read: dict[str, Images] = {}
     for part, files in parts.items():
-        _check_known(part, files, classes)
-        read[part] = _read_part(place, files, classes, size, channels, notes)
-        size, channels = read["train"].size, read["train"].channels
+        names = tuple(sorted(files, key=_in_order))
+        found = _read_part(place, files, names, size, channels, notes)
+        classes = read["train"].classes if read else names
+        read[part] = found.among(classes, f"the {part} part")
+        size, channels = found.size, found.channels
     return ImageParts(**read, notes=tuple(notes))
 
 
@@ -228,17 +244,6 @@ def _images_below(folder: Path) -> tuple[list[Path], list[Path]]:
 def _in_order(name: str) -> tuple[bool, int, str]:
     """Sort numbers by their value, in front of words."""
     return (False, int(name), name) if name.isdecimal() else (True, 0, name)
-
-
-def _check_known(part: str, found: dict[str, Any], classes: Sequence[str]) -> None:
-    unknown = [name for name in found if name not in classes]
-    if unknown:
-        raise DataError(
-            message(
-                f"the {part} part has the class {unknown[0]!r}",
-                expected="training has " + ", ".join(map(repr, classes[:12])),
-            )
-        )
 
 
 def _read_part(
