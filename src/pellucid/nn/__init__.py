@@ -1,7 +1,7 @@
 """Layers, losses and models, under PyTorch's names and with its weight layouts."""
 
 from pellucid import functional
-from pellucid.nn import activations, augment, conv, init, losses, norm, pooling
+from pellucid.nn import activations, augment, conv, init, losses, models, norm, pooling
 from pellucid.nn.activations import *  # noqa: F403
 from pellucid.nn.attention import MultiheadAttention
 from pellucid.nn.augment import *  # noqa: F403
@@ -11,6 +11,7 @@ from pellucid.nn.conv import *  # noqa: F403
 from pellucid.nn.embedding import Embedding
 from pellucid.nn.linear import Linear, Maxout, Neuron
 from pellucid.nn.losses import *  # noqa: F403
+from pellucid.nn.models import *  # noqa: F403
 from pellucid.nn.module import Module, buffer_updates, load, update_buffer
 from pellucid.nn.norm import *  # noqa: F403
 from pellucid.nn.pooling import *  # noqa: F403
@@ -74,5 +75,6 @@ __all__ += activations.__all__
 __all__ += augment.__all__
 __all__ += conv.__all__
 __all__ += losses.__all__
+__all__ += models.__all__
 __all__ += norm.__all__
 __all__ += pooling.__all__
