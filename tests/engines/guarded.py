@@ -79,7 +79,7 @@ def run_guarded(
     size = program._arena.size
     arena = kind(size, filling, zeros[:size])
     table = np.array([each.address for each in (*given, *taken)], np.uintp)
-    program._native.main(table.ctypes.data, arena.address, 0, 1)
+    program._main(table.ctypes.data, arena.address, 0, 1)
     assert all(each.is_whole() for each in (*given, *taken, arena))
     for each, x in zip(given, arrays):
         assert each.inside.tobytes() == x.tobytes()  # inputs are only read

@@ -41,18 +41,21 @@ class Compiled:
     arena_bytes: int
     checked: tuple[Checked, ...]
     threads: bool
+    own_bytes: int
 
     def to_bytes(self) -> bytes:
         """Return it as it is kept on disk."""
-        facts = [self.arena_bytes, self.threads, *map(list, self.checked)]
+        sizes = self.arena_bytes, self.own_bytes
+        facts = [*sizes, self.threads, *map(list, self.checked)]
         return json.dumps(facts).encode() + b"\n" + self.code
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Compiled:
         """Read what `to_bytes` gave."""
         head, _, code = content.partition(b"\n")
-        size, threads, *checked = json.loads(head)
-        return cls(code, size, tuple(Checked(*each) for each in checked), threads)
+        size, own, threads, *checked = json.loads(head)
+        gates = tuple(Checked(*each) for each in checked)
+        return cls(code, size, gates, threads, own)
 
 
 class LlvmEngine(Engine):
@@ -85,6 +88,7 @@ class LlvmEngine(Engine):
             lowered.arena_bytes,
             lowered.checked,
             lowered.threads,
+            lowered.own_bytes,
         )
         self.compilations += 1
         self._cache.put(name, compiled.to_bytes())
@@ -139,9 +143,10 @@ class LlvmProgram(Program):
         pointer, size = ctypes.c_void_p, ctypes.c_int64
         self._main = self._native.function("main", None, pointer, pointer, size, size)
         self._threads = count() if compiled.threads else 1
-        room = np.zeros(compiled.arena_bytes + 64, np.uint8)
+        whole = compiled.arena_bytes + self._threads * compiled.own_bytes
+        room = np.zeros(whole + 64, np.uint8)
         start = -room.ctypes.data % 64
-        self._arena = room[start : start + compiled.arena_bytes]
+        self._arena = room[start : start + whole]
         self._places = _Places(len(graph.inputs))
         self._table = np.zeros(len(graph.inputs) + len(graph.outputs), np.uintp)
         self._table_at, self._arena_at = (

@@ -6,7 +6,8 @@ kernels, a loop for each scan, and the places where threads wait for each other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -58,6 +59,23 @@ class Lowered:
     """The calls whose cycles are counted, in cells behind those of the bounds."""
     threads: bool = False
     """Whether several threads may enter `main` together."""
+    own_bytes: int = 0
+    """The room that each thread has for itself, behind the arena."""
+
+
+class Region(NamedTuple):
+    """Memory of a block: a pointer, and how far behind it."""
+
+    pointer: str
+    start: int = 0
+
+    def behind(self, place: int) -> Region:
+        """Return the memory further on."""
+        return Region(self.pointer, self.start + place)
+
+    def at(self, module: _Module, place: int = 0) -> str:
+        """Return a pointer into it."""
+        return module.at(self.pointer, self.start + place)
 
 
 # --- writing the module ----------------------------------------------------------
@@ -86,6 +104,7 @@ class _Module:
         self.checked: list[Checked] = []
         self.main = Function()
         self._places: dict[tuple[str, int], str] = {}
+        self._own = "%arena"
 
     def at(self, base: str, place: int) -> str:
         """Return a pointer into a region, computed once at the start."""
@@ -94,6 +113,20 @@ class _Module:
             name = self.main.let(f"getelementptr i8, ptr {base}, i64 {place}", entry)
             self._places[base, place] = name
         return self._places[base, place]
+
+    def own(self, arena_bytes: int, own_bytes: int) -> None:
+        """Give each thread a region of its own behind the arena."""
+        start = self.main.let(f"mul i64 %thread, {own_bytes}")
+        start = self.main.let(f"add i64 {start}, {arena_bytes}")
+        self._own = self.main.let(f"getelementptr i8, ptr %arena, i64 {start}")
+
+    @contextmanager
+    def apart(self) -> Iterator[str]:
+        """In this block each thread works for itself, in the region that is yielded."""
+        self.meet()
+        threads, self.threads = self.threads, False
+        yield self._own
+        self.threads, self._dirty = threads, True
 
     def constant(self, node: Node) -> str:
         """Return a pointer to a constant's bytes."""
@@ -223,6 +256,7 @@ def _work(block: Block, target: Target) -> tuple[int, int]:
         if step.inner is not None:
             length = step.node.attrs["length"]
             inner = _work(step.inner, target)
+            inner = (inner[1], inner[1]) if step.apart else inner
             shared, total = shared + length * inner[0], total + length * inner[1]
             continue
         own = sum(node.type.size for node, _ in step.targets)
@@ -233,6 +267,11 @@ def _work(block: Block, target: Target) -> tuple[int, int]:
         total += own
         shared += own if _is_shared(step, target) else 0
     return shared, total
+
+
+def _own_bytes(block: Block) -> int:
+    """Return the room that the largest scan of unrelated steps takes."""
+    return max((s.inner.size for s in block.steps if s.inner and s.apart), default=0)
 
 
 def _calls(block: Block) -> int:
@@ -260,7 +299,12 @@ def lower(graph: Graph, target: Target, timed: bool = False) -> Lowered:
         slot = main.let(f"getelementptr ptr, ptr %io, i64 {i}")
         names.append(main.let(f"load ptr, ptr {slot}"))
     pointers |= dict(zip(graph.inputs, names))
-    _write_block(module, block, pointers, names[len(graph.inputs) :], prefix)
+    own_bytes = _own_bytes(block)
+    if own_bytes:
+        module.own(prefix + block.size, own_bytes)
+    _write_block(
+        module, block, pointers, names[len(graph.inputs) :], Region("%arena", prefix)
+    )
     module.meet()
     return Lowered(
         module.text(),
@@ -269,6 +313,7 @@ def lower(graph: Graph, target: Target, timed: bool = False) -> Lowered:
         tuple(module.checked),
         tuple(module.timed),
         threads,
+        own_bytes,
     )
 
 
@@ -277,19 +322,17 @@ def _write_block(
     block: Block,
     pointers: dict[Node, str],
     outputs: Sequence[str],
-    base: int,
+    region: Region,
 ) -> None:
     pointers |= {node: outputs[i] for node, i in block.given.items()}
-    pointers |= {
-        node: module.at("%arena", base + at) for node, at in block.places.items()
-    }
+    pointers |= {node: region.at(module, at) for node, at in block.places.items()}
     for step in block.steps:
-        _write_step(module, block, step, pointers, base)
+        _write_step(module, block, step, pointers, region)
     waiting = [(node, number) for node, number in block.copies if number in block.aside]
     moved: dict[int, Node] = {}
     for node, number in waiting:
         moved[number] = _stand_in(
-            pointers, node, module.at("%arena", base + block.aside[number])
+            pointers, node, region.at(module, block.aside[number])
         )
         _copy_all(module, block, [(node, moved[number])], pointers)
     pairs = [
@@ -333,12 +376,12 @@ def _kernel(module: _Module, block: Block) -> Kernel:
 
 
 def _write_step(
-    module: _Module, block: Block, step: Step, pointers: dict[Node, str], base: int
+    module: _Module, block: Block, step: Step, pointers: dict[Node, str], region: Region
 ) -> None:
     if step.inner is not None:
-        _write_scan(module, block, step, pointers, base)
+        _write_scan(module, block, step, pointers, region)
         return
-    scratch = base + step.scratch_at
+    scratch = region.behind(step.scratch_at)
     kernel = _kernel(module, block)
     kernel.shared = module.threads and _is_shared(step, module.target)
     if step.kind == "map":
@@ -362,7 +405,7 @@ def _write_dot(
     kernel: Kernel,
     step: Step,
     pointers: dict[Node, str],
-    scratch: int,
+    scratch: Region,
 ) -> None:
     node = step.node
     if node.type.size == 0:
@@ -375,7 +418,7 @@ def _write_dot(
         brought = operand(each, block.stored, *axes)
         if brought is None:
             brought = _bring(module, block, each, axes, pointers, scratch)
-            scratch += round_up(each.type.nbytes)
+            scratch = scratch.behind(round_up(each.type.nbytes))
         found.append(brought)
     if not is_float(node.dtype):
         plain_product(kernel, node, *found)
@@ -383,7 +426,7 @@ def _write_dot(
     panels = ""
     if needs_panels(node, found[1], module.target):
         panel = input_node(node.type, "panels")
-        pointers[panel] = module.at("%arena", scratch)
+        pointers[panel] = scratch.at(module)
         panels = kernel.pointer(panel)
     left, right = found
     matmul(kernel, node, left, right, panels)
@@ -395,13 +438,13 @@ def _bring(
     node: Node,
     axes: Sequence[Sequence[int]],
     pointers: dict[Node, str],
-    scratch: int,
+    scratch: Region,
 ) -> Operand:
     """Copy an operand in the order [batch, row, column]."""
     order = tuple(axis for group in axes for axis in group)
     turned = bind("transpose", node, axes=order)
     place = input_node(turned.type, "operand")
-    pointers[place] = module.at("%arena", scratch)
+    pointers[place] = scratch.at(module)
     kernel = _kernel(module, block)
     map_kernel(kernel, turned.shape, [(turned, place)])
     module.call(kernel, pointers, f"bring {turned.type}")
@@ -410,7 +453,7 @@ def _bring(
 
 
 def _write_scan(
-    module: _Module, block: Block, step: Step, pointers: dict[Node, str], base: int
+    module: _Module, block: Block, step: Step, pointers: dict[Node, str], region: Region
 ) -> None:
     node, inner, main = step.node, step.inner, module.main
     assert inner is not None
@@ -421,29 +464,40 @@ def _write_scan(
     _copy_all(module, block, list(zip(starts, results)), pointers)
     if not length:
         return
-    body = attrs["body"]
+    if step.apart:
+        with module.apart() as own, main.shared_loop(length) as counter:
+            _write_turn(module, step, pointers, counter, Region(own))
+        return
     module.meet()
     with main.loop(length) as counter:
-        t = counter
-        if attrs["reverse"]:
-            t = main.let(f"sub i64 {length - 1}, {counter}")
-        inside: dict[Node, str] = {}
-        for i, (each, outer) in enumerate(zip(body.inputs, node.inputs)):
-            if i < consts:
-                inside[each] = _pointer(module, pointers, outer)
-            elif i < consts + carries:
-                inside[each] = pointers[results[i - consts]]
-            else:
-                inside[each] = _slice(
-                    module, _pointer(module, pointers, outer), t, each
-                )
-        outputs = [pointers[each] for each in results[:carries]]
-        outputs += [
-            _slice(module, pointers[stack], t, each)
-            for stack, each in zip(results[carries:], body.outputs[carries:])
-        ]
-        _write_block(module, inner, inside, outputs, base + step.scratch_at)
+        _write_turn(module, step, pointers, counter, region.behind(step.scratch_at))
         module.meet()
+
+
+def _write_turn(
+    module: _Module, step: Step, pointers: dict[Node, str], counter: str, region: Region
+) -> None:
+    """Write one step of a scan."""
+    node, inner, t = step.node, step.inner, counter
+    assert inner is not None
+    consts, carries = node.attrs["consts"], node.attrs["carries"]
+    results, body = results_of(step), node.attrs["body"]
+    if node.attrs["reverse"]:
+        t = module.main.let(f"sub i64 {node.attrs['length'] - 1}, {counter}")
+    inside: dict[Node, str] = {}
+    for i, (each, outer) in enumerate(zip(body.inputs, node.inputs)):
+        if i < consts:
+            inside[each] = _pointer(module, pointers, outer)
+        elif i < consts + carries:
+            inside[each] = pointers[results[i - consts]]
+        else:
+            inside[each] = _slice(module, _pointer(module, pointers, outer), t, each)
+    outputs = [pointers[each] for each in results[:carries]]
+    outputs += [
+        _slice(module, pointers[stack], t, each)
+        for stack, each in zip(results[carries:], body.outputs[carries:])
+    ]
+    _write_block(module, inner, inside, outputs, region)
 
 
 def _pointer(module: _Module, pointers: dict[Node, str], node: Node) -> str:

@@ -32,6 +32,9 @@ class Step:
     inner: Block | None = None
     scratch: int = 0
     scratch_at: int = 0
+    apart: bool = False
+    """Whether this is a scan whose steps do not know of each other: threads share
+    them, and each works in a region of its own."""
 
     @property
     def node(self) -> Node:
@@ -72,8 +75,17 @@ def round_up(size: int) -> int:
 # --- planning a block ------------------------------------------------------------
 
 
-def plan(graph: Graph, target: Target, carries: int = 0, inputs: int = 0) -> Block:
-    """Plan a graph. The first `carries` outputs go to the inputs from `inputs` on."""
+def plan(
+    graph: Graph,
+    target: Target,
+    carries: int = 0,
+    inputs: int = 0,
+    inside: bool = False,
+) -> Block:
+    """Plan a graph. The first `carries` outputs go to the inputs from `inputs` on.
+
+    `inside` says that the graph is the body of a scan.
+    """
     stored = stored_nodes(graph)
     block = Block(graph, stored)
     carried = dict(zip(graph.outputs[:carries], graph.inputs[inputs:]))
@@ -83,7 +95,7 @@ def plan(graph: Graph, target: Target, carries: int = 0, inputs: int = 0) -> Blo
         *(n for n in order if n not in late),
         *(n for n in order if n in late),
     ]:
-        _add_step(block, node, target)
+        _add_step(block, node, target, inside)
     _give_outputs(block, carries, inputs)
     _lay_out(block, target, carries)
     return block
@@ -120,12 +132,14 @@ def _late(block: Block, carried: set[Node]) -> set[Node]:
         late = kept
 
 
-def _add_step(block: Block, node: Node, target: Target) -> None:
+def _add_step(block: Block, node: Node, target: Target, inside: bool) -> None:
     name = node.op.name
     if name == "scan":
         attrs = node.attrs
-        inner = plan(attrs["body"], target, attrs["carries"], attrs["consts"])
-        block.steps.append(Step("scan", [(node, node)], inner))
+        carries = attrs["carries"]
+        inner = plan(attrs["body"], target, carries, attrs["consts"], inside=True)
+        apart = not (inside or carries) and attrs["length"] > 1
+        block.steps.append(Step("scan", [(node, node)], inner, apart=apart))
     elif name in ELEMENTWISE or name in VIEWS:
         _add_map(block, node)
     else:
@@ -242,7 +256,7 @@ def results_of(step: Step) -> list[Node]:
 
 def _scratch(step: Step, block: Block, target: Target) -> int:
     if step.inner is not None:
-        return step.inner.size
+        return 0 if step.apart else step.inner.size
     if step.kind != "dot" or any(each.type.size == 0 for each in step.node.inputs):
         return 0
     node = step.node
