@@ -40,6 +40,7 @@ HEIGHT = {
     "tune": 9,
     "interop": 9,
     "runs": 8.5,
+    "images": 9,
     "tabular": 9,
     "sklearn": 10,
     "": 11,  # pellucid/__init__.py
@@ -57,7 +58,7 @@ FENCES = {
     "scipy": ("engines",),
     "safetensors": ("files",),
     "PIL": ("data.images",),
-    "polars": ("data", "tabular"),
+    "polars": ("data", "images", "tabular"),
     "narwhals": ("data", "tabular"),
     "sklearn": ("sklearn", "tabular", "data.samples"),
     "typer": ("cli",),
