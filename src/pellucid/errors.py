@@ -19,6 +19,7 @@ A message has up to four parts, in this order, joined by a middle dot:
     ├── ModelFileError     (ValueError)          a model file cannot be used
     ├── NotFittedError     (RuntimeError)        asked before `fit`
     ├── EngineError        (RuntimeError)        an engine cannot run a graph
+    │   └── LostHostError                        another process of the run is gone
     └── MissingExtraError  (ImportError)         an optional package is not there
 """
 
@@ -34,6 +35,7 @@ __all__ = [
     "EngineError",
     "GradientError",
     "GraphError",
+    "LostHostError",
     "MissingExtraError",
     "ModelFileError",
     "NoValueError",
@@ -92,6 +94,10 @@ class NotFittedError(PellucidError, RuntimeError):
 
 class EngineError(PellucidError, RuntimeError):
     """An engine cannot compile or run a graph."""
+
+
+class LostHostError(EngineError):
+    """Another process that computes with this one does not answer any more."""
 
 
 class MissingExtraError(PellucidError, ImportError):

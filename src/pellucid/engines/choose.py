@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import cache
+from typing import Any
 
 from pellucid.configuration import current
 from pellucid.engines.numpy_ import NumpyEngine
@@ -29,7 +30,7 @@ def _llvm() -> Engine:
     return LlvmEngine()
 
 
-def _xla() -> Engine:
+def _xla(**options: Any) -> Engine:
     try:
         from pellucid.engines.xla.engine import XlaEngine
     except ImportError as error:
@@ -40,7 +41,7 @@ def _xla() -> Engine:
                 hint="pip install 'pellucid[xla]'",
             )
         ) from error
-    return XlaEngine()
+    return XlaEngine(**options)
 
 
 def _auto() -> Engine:
@@ -60,22 +61,33 @@ ENGINES: dict[str, Callable[[], Engine]] = {
 }
 """How each engine is made, by its name; none is loaded before it is asked for."""
 
+_WITH_OPTIONS = ("xla",)
 
-def engine_named(name: str | None = None) -> Engine:
+
+def engine_named(name: str | None = None, **options: Hashable) -> Engine:
     """Return the engine of a name; without one, that of the configuration.
 
-    The same name gives the same engine, so that compiled programs are shared.
+    The options are the engine's own: only `xla` has some, those of
+    `engines.xla.settings.Settings`. The same name and options give the same engine,
+    so that compiled programs are shared.
 
     >>> engine_named("numpy").name
     'numpy'
     """
-    return _made(name or current().engine)
+    return _made(name or current().engine, **options)
 
 
 @cache
-def _made(name: str) -> Engine:
+def _made(name: str, **options: Any) -> Engine:
     if name not in ENGINES:
         raise ArgumentError(
             message(f"no engine named {name!r}", hint=did_you_mean(name, ENGINES))
         )
-    return ENGINES[name]()
+    if options and name not in _WITH_OPTIONS:
+        raise ArgumentError(
+            message(
+                f"the {name} engine has no option {next(iter(options))!r}",
+                hint=f"try engine={_WITH_OPTIONS[0]!r}",
+            )
+        )
+    return ENGINES[name](**options)

@@ -20,7 +20,7 @@ from pellucid.ir.graph import Array, Graph, Node
 from pellucid.ir.ops import ELEMENTWISE
 from pellucid.ir.text import render
 
-__all__ = ["Cost", "Engine", "Program", "cost_of"]
+__all__ = ["Cost", "Engine", "Program", "cost_of", "misfit"]
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,7 @@ class Program(ABC):
         if index < len(self.graph.inputs):
             node = self.graph.inputs[index]
             if array.shape != node.shape or array.dtype != node.dtype:
-                raise ShapeError(
-                    message(
-                        f"input {node.attrs['name']!r} does not fit",
-                        expected=f"expected {node.type}, got {array.dtype}"
-                        f"{list(array.shape)}",
-                    )
-                )
+                raise misfit(node, array)
         return array
 
     @abstractmethod
@@ -77,10 +71,38 @@ class Program(ABC):
         return cost_of(self.graph)
 
 
+def misfit(node: Node, array: Any) -> ShapeError:
+    """Word the error of an array that an input cannot take."""
+    return ShapeError(
+        message(
+            f"input {node.attrs['name']!r} does not fit",
+            expected=f"expected {node.type}, got {array.dtype}{list(array.shape)}",
+        )
+    )
+
+
 class Engine(ABC):
-    """Compiles graphs. `compile` is the whole interface."""
+    """Compiles graphs: `compile` is all that a program needs.
+
+    The rest is for those who run programs again and again. An engine may keep arrays
+    in a place of its own, such as a GPU's memory. Where an argument of a program was
+    placed, its results stay in that place too, until they are fetched.
+    """
 
     name: str
+
+    flops_a_run: float = 2e10
+    """The arithmetic that takes a fraction of a second."""
+
+    @property
+    def room(self) -> int | None:
+        """The bytes that a data set may take in the engine's place; None: any."""
+        return None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process speaks for all that compute together."""
+        return True
 
     def __init__(self, capacity: int = 256) -> None:
         self._capacity = capacity
@@ -103,6 +125,30 @@ class Engine(ABC):
             if len(self._programs) > self._capacity:
                 self._programs.popitem(last=False)
         return program
+
+    def place(self, array: Any, *, split: int | None = None, wide: bool = False) -> Any:
+        """Bring an array to where programs read it best; one that is there stays.
+
+        Several devices may share the rows along the axis `split`, and the parts of an
+        array that is `wide`.
+        """
+        return array
+
+    def place_rows(self, table: Array, rows: Array, *, split: int) -> Any:
+        """Place `table[rows]`; who needs a part of the rows reads only these."""
+        return table[rows]
+
+    def fetch(self, arrays: Sequence[Any]) -> list[Array]:
+        """Return arrays of programs as NumPy arrays, wherever they are."""
+        return list(arrays)
+
+    def finite(self, arrays: Sequence[Any]) -> bool:
+        """Return whether all numbers in some float arrays are finite."""
+        return all(bool(np.isfinite(each).all()) for each in arrays)
+
+    def gather(self, content: bytes) -> list[bytes]:
+        """Return what every process that computes with this one brings, in order."""
+        return [content]
 
     @abstractmethod
     def _compile(self, graph: Graph, donate: tuple[int, ...]) -> Program:
