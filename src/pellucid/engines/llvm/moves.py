@@ -13,9 +13,9 @@ from pellucid.engines.llvm.kernels import (
     reduction,
     strided,
 )
-from pellucid.engines.llvm.nest import Nest, Value, lanes_for, memory_suffix
+from pellucid.engines.llvm.nest import Nest, Value, lanes_for
 from pellucid.ir.graph import Node
-from pellucid.passes.fuse import Affine, identity, offset
+from pellucid.passes.fuse import Affine, Index, identity, offset
 
 __all__ = ["KERNELS"]
 
@@ -58,6 +58,16 @@ def _row_number(kernel: Kernel, value: Value, size: int) -> str:
     return f.let(f"select i1 {outside}, i64 0, i64 {row}")
 
 
+def _row_at(
+    kernel: Kernel, nest: Nest, indices: Node, at: Index, size: int
+) -> str:
+    """Return an index, read as one number in a nest of vectors."""
+    plain, nest.lanes, nest.vector = (nest.lanes, nest.vector), 1, None
+    row = _row_number(kernel, nest.value(indices, at), size)
+    nest.lanes, nest.vector = plain
+    return row
+
+
 def _gather(kernel: Kernel, node: Node) -> None:
     """Copy rows by number. Bounds are checked before the program runs."""
     x, indices = node.inputs
@@ -77,9 +87,7 @@ def _gather(kernel: Kernel, node: Node) -> None:
     nest.split = kernel.shared
     out = offset(node.shape, index)
     with nest.over(range(axis + count)):
-        plain, nest.lanes, nest.vector = (nest.lanes, nest.vector), 1, None
-        row = _row_number(kernel, nest.value(indices, at), x.shape[axis])
-        nest.lanes, nest.vector = plain
+        row = _row_at(kernel, nest, indices, at, x.shape[axis])
         rest = [i for i in range(axis + count, node.ndim) if i != vector]
         with nest.over(rest):
             for _ in nest.vectors() if vector is not None else [None]:
@@ -99,52 +107,39 @@ def _row_vector(
 
 def _copy_from(nest: Nest, node: Node, address: str, out: Affine) -> None:
     kind = Kind(node.dtype, nest.lanes)
-    memory, size = memory_type(kind), node.dtype.itemsize
-    if nest.mask:
-        name = nest.f.call(
-            f"llvm.masked.load.{memory_suffix(kind)}.p0",
-            memory,
-            ("ptr", address),
-            ("i32", str(size)),
-            (f"<{nest.lanes} x i1>", nest.mask),
-            (memory, "zeroinitializer"),
-        )
-    else:
-        name = nest.f.let(f"load {memory}, ptr {address}, align {size}")
-    if kind.dtype.kind == "b":
-        zero = "0" if kind.lanes == 1 else "zeroinitializer"
-        name = nest.f.let(f"icmp ne {memory} {name}, {zero}")
-    nest.store(node, out, Value(name, kind, len(nest.levels) - 1))
+    value = Value(nest.read(address, kind), kind, len(nest.levels) - 1)
+    nest.store(node, out, value)
 
 
 def _scatter_add(kernel: Kernel, node: Node) -> None:
     """Copy x, then add the updates in the order of the indices."""
     x, indices, updates = node.inputs
-    axis, count, f = node.attrs["axis"], indices.ndim, kernel.f
+    axis, count = node.attrs["axis"], indices.ndim
     map_kernel(kernel, node.shape, [(x, node)])
     if updates.type.size == 0:
         return
-    nest, index = kernel.nest(updates.shape), identity(updates)
-    strides = _row_major(node.shape)
+    first, strides = axis + count, _row_major(node.shape)
+    vector, lanes = _row_vector(kernel, updates, first, strides[axis + 1 :])
+    nest, index = kernel.nest(updates.shape, vector, lanes), identity(updates)
     place = Affine()
     for i in range(axis):
         place = place + index[i].times(strides[i])
     for i in range(axis + 1, node.ndim):
         place = place + index[count + i - 1].times(strides[i])
-    order = [
-        *range(axis, axis + count),
-        *range(axis),
-        *range(axis + count, updates.ndim),
-    ]
-    kind = Kind(node.dtype)
-    with nest.over(order):
-        at = index[axis : axis + count]
-        row = _row_number(kernel, nest.value(indices, at), x.shape[axis])
-        address = _dynamic(kernel, nest, node, place, row, strides[axis])
-        old = f.let(f"load {kind}, ptr {address}")
-        way = "fadd" if is_float(node.dtype) else "add"
-        new = f.let(f"{way} {kind} {old}, {nest.value(updates, index).name}")
-        f.do(f"store {kind} {new}, ptr {address}")
+    with nest.over(range(axis, first)):
+        row = _row_at(kernel, nest, indices, index[axis:first], x.shape[axis])
+        rest = [i for i in (*range(axis), *range(first, updates.ndim)) if i != vector]
+        with nest.over(rest):
+            for _ in nest.vectors() if vector is not None else [None]:
+                address = _dynamic(kernel, nest, node, place, row, strides[axis])
+                _add_at(nest, address, nest.spread(nest.value(updates, index)))
+
+
+def _add_at(nest: Nest, address: str, update: Value) -> None:
+    kind, way = update.kind, "fadd" if is_float(update.kind.dtype) else "add"
+    old = nest.read(address, kind)
+    new = nest.f.let(f"{way} {kind} {old}, {update.name}")
+    nest.write(address, Value(new, kind, update.level))
 
 
 def _row_major(shape: Sequence[int]) -> list[int]:

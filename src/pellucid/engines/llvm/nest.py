@@ -272,23 +272,24 @@ class Nest:
         return Value(self._from_memory(name, kind, block), kind, level)
 
     def _load_vector(self, node: Node, place: Affine) -> Value:
-        kind = Kind(node.dtype, self.lanes)
-        address, level = self.address(node, place), len(self.levels) - 1
-        memory, size = memory_type(kind), node.dtype.itemsize
+        kind, level = Kind(node.dtype, self.lanes), len(self.levels) - 1
+        return Value(self.read(self.address(node, place), kind), kind, level)
+
+    def read(self, address: str, kind: Kind) -> str:
+        """Read the lanes that stand at an address, no more of them than there are."""
+        memory, size = memory_type(kind), kind.dtype.itemsize
         if not self.mask:
             name = self.f.let(f"load {memory}, ptr {address}, align {size}")
         else:
-            suffix = memory_suffix(kind)
-            mask = f"<{self.lanes} x i1>"
             name = self.f.call(
-                f"llvm.masked.load.{suffix}.p0",
+                f"llvm.masked.load.{memory_suffix(kind)}.p0",
                 memory,
                 ("ptr", address),
                 ("i32", str(size)),
-                (mask, self.mask),
+                (f"<{self.lanes} x i1>", self.mask),
                 (memory, "zeroinitializer"),
             )
-        return Value(self._from_memory(name, kind, self.f.block), kind, level)
+        return self._from_memory(name, kind, self.f.block)
 
     def _load_lanes(self, node: Node, place: Affine, step: int) -> Value:
         kind, level = Kind(node.dtype, self.lanes), len(self.levels) - 1
@@ -315,9 +316,12 @@ class Nest:
             self._store_lanes(node, place, self.spread(value), step)
             return
         wide = self.spread(value) if step else value
-        name, kind = self._to_memory(wide), wide.kind
-        address, memory = self.address(node, place), memory_type(kind)
-        size = node.dtype.itemsize
+        self.write(self.address(node, place), wide)
+
+    def write(self, address: str, value: Value) -> None:
+        """Write lanes to an address, no more of them than there are."""
+        name, kind = self._to_memory(value), value.kind
+        memory, size = memory_type(kind), kind.dtype.itemsize
         if not self.mask or kind.lanes == 1:
             self.f.do(f"store {memory} {name}, ptr {address}, align {size}")
             return
