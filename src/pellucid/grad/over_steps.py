@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
-from pellucid.ir.graph import Node, bind, input_node, rebind, toposort
+from pellucid.ir.graph import Node, bind, fill, input_node, rebind, toposort
 
 __all__ = ["SumsOverSteps"]
 
@@ -63,7 +63,7 @@ class SumsOverSteps:
 
     def _parts(self, node: Node) -> tuple[Node, ...]:
         """Return the inputs whose sums make the sum of a gate."""
-        if node.op.name == "add":
+        if node.op.name in ("add", "concat"):
             return node.inputs
         if node.op.name in _LINEAR or node.op.name == "pad":
             return node.inputs[:1]
@@ -77,6 +77,9 @@ class SumsOverSteps:
         if node.op.name == "add":
             (a, b), (c, d) = (self._halves[each] for each in parts)
             return _plus(a, c), _plus(b, d)
+        if node.op.name == "concat":
+            left, right = zip(*(self._halves[each] for each in parts))
+            return _beside(node, left), _beside(node, right)
         if parts and (node.op.name != "pad" or _is_zero(node.inputs[1])):
             one, all_ = (_with(node, parts[0], each) for each in self._halves[parts[0]])
             return one, all_
@@ -152,6 +155,14 @@ _RULES: dict[str, Callable[[SumsOverSteps, Node], Node | None]] = {
 
 def _plus(x: Node | None, y: Node | None) -> Node | None:
     return y if x is None else x if y is None else x + y
+
+
+def _beside(node: Node, parts: Sequence[Node | None]) -> Node | None:
+    """Return a join of other parts, of nothing where they are nothing or zeros."""
+    if all(each is None or _is_zero(each) for each in parts):
+        return None
+    filled = [fill(0.0, x.type) if p is None else p for p, x in zip(parts, node.inputs)]
+    return rebind(node, tuple(filled))
 
 
 def _with(node: Node, old: Node, new: Node | None) -> Node | None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pellucid.dtypes import is_float
 from pellucid.errors import GradientError, message
 from pellucid.grad.control import CONTROL_RULES
+from pellucid.grad.meeting import total
 from pellucid.grad.rules import RULES
 from pellucid.ir.graph import Graph, Node, born_as, fill, toposort
 
@@ -28,13 +29,16 @@ def adjoints(
     order = toposort([output for output, _ in seeds])
     active = _active(order, wrt)
     grads: dict[Node, Node] = {}
+    flows_into: dict[Node, list[Node]] = {}
     parts: dict[Node, dict[int, Node]] = {}
     for output, seed in seeds:
-        _accumulate(grads, output, seed)
+        flows_into.setdefault(output, []).append(seed)
     for y in reversed(order):
-        if y not in active or (y not in grads and y not in parts):
+        if y not in active or (y not in flows_into and y not in parts):
             continue
         with born_as(y.birth, "backward"):
+            if y in flows_into:
+                grads[y] = total(flows_into.pop(y))
             if y.op.name == "get":
                 parts.setdefault(y.inputs[0], {})[y.attrs["index"]] = grads[y]
                 continue
@@ -45,8 +49,8 @@ def adjoints(
                 flows = RULES[y.op.name](grads[y], y, *y.inputs) if y.inputs else ()
             for x, flow in zip(y.inputs, flows):
                 if flow is not None and x in active:
-                    _accumulate(grads, x, flow)
-    return {node: g for node, g in grads.items() if node in active}
+                    flows_into.setdefault(x, []).append(flow)
+    return grads
 
 
 def _active(order: Sequence[Node], wrt: Iterable[Node]) -> set[Node]:
@@ -57,10 +61,6 @@ def _active(order: Sequence[Node], wrt: Iterable[Node]) -> set[Node]:
         if carries and node.op.name != "stop" and not active.isdisjoint(node.inputs):
             active.add(node)
     return active
-
-
-def _accumulate(grads: dict[Node, Node], node: Node, flow: Node) -> None:
-    grads[node] = grads[node] + flow if node in grads else flow
 
 
 def gradients(
