@@ -13,7 +13,10 @@ Model = Annotated[
     Path, typer.Argument(help="A file that 'pellucid train' wrote.", show_default=False)
 ]
 File = Annotated[
-    Path, typer.Argument(help="Rows, with the target's column.", show_default=False)
+    Path,
+    typer.Argument(
+        help="Rows, with the target's column; or labelled images.", show_default=False
+    ),
 ]
 Rows = Annotated[int, typer.Option(help="How many rows to check on.", min=1)]
 
@@ -25,21 +28,22 @@ def run(model: Model, data: File, rows: Rows = 5) -> None:
     gate, and the exit code is then 1.
     """
     from pellucid.checking import gradcheck
+    from pellucid.cli.models import load
     from pellucid.cli.render import show
-    from pellucid.data.table import read_table
-    from pellucid.tabular.model import TableModel
 
-    loaded = TableModel.load(model)
-    features, wanted = _rows(loaded, read_table(data), rows)
+    loaded = load(model)
+    features, wanted = _ROWS[loaded.kind](loaded, data, rows)
     report = gradcheck(loaded.module, features, wanted, loss=_loss(loaded))
     show(str(report))
     if not report.ok:
         raise typer.Exit(1)
 
 
-def _rows(model: Any, table: Any, rows: int) -> tuple[Any, Any]:
+def _of_table(model: Any, data: Path, rows: int) -> tuple[Any, Any]:
     """Return the first rows as the network takes them."""
-    few = table.head(rows)
+    from pellucid.data.table import read_table
+
+    few = read_table(data).head(rows)
     name = model.target.name
     if name not in few.columns:
         raise DataError(
@@ -48,6 +52,22 @@ def _rows(model: Any, table: Any, rows: int) -> tuple[Any, Any]:
     y = model.target.encode(few[name])
     X = model.preprocessor.transform(few)
     return X, y if model.classes else y[:, None]
+
+
+def _of_images(model: Any, data: Path, rows: int) -> tuple[Any, Any]:
+    """Return images from all over the data, as the network takes them."""
+    import numpy as np
+
+    from pellucid.images.source import read_parts
+
+    found = read_parts(data, None, model.size, model.channels).train
+    chosen = np.linspace(0, len(found) - 1, min(rows, len(found))).astype(int)
+    few = found.part(chosen).among(model.classes, str(data))
+    return few.pixels, few.labels
+
+
+_ROWS = {"table": _of_table, "images": _of_images}
+"""What gives some rows and their targets, for each kind of model."""
 
 
 def _loss(model: Any) -> Any:

@@ -29,47 +29,70 @@ Data = Annotated[
 def run(
     model: Model, replay: Step = None, layer: Layer = None, data: Data = None
 ) -> None:
-    """Show a model: its layers, its columns, its training, its scores.
+    """Show a model: its layers, its columns or classes, its training, its scores.
 
     With --replay, train it again up to a step and show every gate of that step: what
     came in, what went out, and the gradient that flowed back.
     """
+    from pellucid.cli.models import load
     from pellucid.cli.render import show
-    from pellucid.tabular.model import TableModel
 
     if replay is None and (layer or data):
         option = "--layer" if layer else "--data"
         raise ArgumentError(message(option, expected="goes with --replay STEP"))
-    loaded = TableModel.load(model)
+    loaded = load(model)
     if replay is None:
         show(*_description(loaded, model))
     else:
-        from pellucid.tabular.rerun import replay_step
-        from pellucid.tabular.source import find_table
+        step = _REPLAYS[loaded.kind](loaded, model, data, replay)
+        show(*replay_pieces(step, layer))
 
-        table = find_table(loaded.source, model, data)
-        show(*replay_pieces(replay_step(loaded, table, replay), layer))
+
+def _of_table(model: Any, path: Path, data: Path | None, step: int) -> Any:
+    from pellucid.tabular.rerun import replay_step
+    from pellucid.tabular.source import find_table
+
+    return replay_step(model, find_table(model.source, path, data), step)
+
+
+def _of_images(model: Any, path: Path, data: Path | None, step: int) -> Any:
+    from pellucid.images.rerun import replay_step
+    from pellucid.images.source import find_source_images
+
+    size, channels = model.size, model.channels
+    images = find_source_images(model.source, path, size, channels, data)
+    return replay_step(model, images, step)
+
+
+_REPLAYS = {"table": _of_table, "images": _of_images}
+"""What finds the training data of each kind of model, and trains up to a step."""
 
 
 def _description(model: Any, path: Path) -> Any:
-    from pellucid.cli.render import plain_table
     from pellucid.cli.reporting import curve_of, facts_of, scores_of, training_of
-    from pellucid.tabular.words import describe_encoders, describe_target
 
     yield from facts_of(model.report)
     if model.source:
-        yield f"trained on {model.source.path} ({model.source.rows} rows)"
+        yield f"trained on {model.source.path} ({model.source.rows} {model.noun})"
     yield ""
     yield model.summary()
-    yield f"output: {describe_target(model.target)}"
-    titles = ("column", "kind", "inputs", "what the network sees")
-    yield plain_table(titles, describe_encoders(model.preprocessor))
+    if model.kind == "table":
+        yield from _columns(model)
     yield from scores_of(model.report)
     yield from curve_of(model)
     yield training_of(model)
     if len(model.history):
         last = model.history.iterations - 1
         yield f"pellucid inspect {path} --replay STEP shows a step, from 0 to {last}"
+
+
+def _columns(model: Any) -> Any:
+    from pellucid.cli.render import plain_table
+    from pellucid.tabular.words import describe_encoders, describe_target
+
+    yield f"output: {describe_target(model.target)}"
+    titles = ("column", "kind", "inputs", "what the network sees")
+    yield plain_table(titles, describe_encoders(model.preprocessor))
 
 
 def replay_pieces(replay: Any, layer: str | None = None) -> Any:

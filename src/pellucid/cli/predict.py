@@ -1,10 +1,10 @@
-"""`pellucid predict`: a model and a table in, predictions as CSV out."""
+"""`pellucid predict`: a model and a table or images in, predictions as CSV out."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,7 +14,12 @@ Model = Annotated[
     Path, typer.Argument(help="A file that 'pellucid train' wrote.", show_default=False)
 ]
 File = Annotated[
-    Path, typer.Argument(help="A CSV or Parquet file.", show_default=False)
+    Path,
+    typer.Argument(
+        help="What it shall predict: a CSV or Parquet file; an image, a folder of "
+        "them, or an IDX file.",
+        show_default=False,
+    ),
 ]
 Out = Annotated[
     Path | None,
@@ -23,20 +28,53 @@ Out = Annotated[
 
 
 def run(model: Model, file: File, out: Out = None) -> None:
-    """Predict a column of other rows, which need not have it.
+    """Predict a column of other rows, which need not have it, or what images show.
 
-    For each row: the prediction and, for classes, the probability of each. Columns
-    are found by name; those that training did not use are passed over.
+    For each row or image: the prediction and, for classes, the probability of each.
+    Columns are found by name; those that training did not use are passed over.
     """
-    from pellucid.data.table import read_table
+    from pellucid.cli.models import load
     from pellucid.files import write_whole
-    from pellucid.tabular.model import TableModel
 
     if out is not None:
         check_place(out, "--out", (model, file))
-    predicted = TableModel.load(model).predict_table(read_table(file)).write_csv()
+    loaded = load(model)
+    predicted = _PREDICT[loaded.kind](loaded, file).write_csv()
     if out is not None:
         write_whole(out, predicted.encode())
     elif sys.stdout is not None:
         # Line by line: of one long text Python loses the news that nobody reads it.
         sys.stdout.writelines(predicted.splitlines(keepends=True))
+
+
+def _of_table(model: Any, file: Path) -> Any:
+    from pellucid.data.table import read_table
+
+    return model.predict_table(read_table(file))
+
+
+def _of_images(model: Any, path: Path) -> Any:
+    from pellucid.data.idx import is_idx
+    from pellucid.data.images import read_images
+    from pellucid.data.labelled import find_images, idx_pixels, left_out
+
+    if is_idx(path):
+        pixels = idx_pixels(path)
+        return model.predict_table(pixels, range(1, len(pixels) + 1))
+    paths = find_images(path) if path.is_dir() else [path]
+    found = read_images(paths, model.size, model.channels)
+    if found.failed:
+        _note(left_out(found.failed))
+    return model.predict_table(found.pixels, [str(paths[i]) for i in found.kept])
+
+
+def _note(line: str) -> None:
+    from rich.text import Text
+
+    from pellucid.cli.render import console
+
+    console().print(Text(line), soft_wrap=True)
+
+
+_PREDICT = {"table": _of_table, "images": _of_images}
+"""What predicts with each kind of model."""

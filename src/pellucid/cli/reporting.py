@@ -1,4 +1,4 @@
-"""The report of a training on a table, for a reader: what, how well, and how."""
+"""The report of a training, for a reader: what, how well, and how."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from rich.table import Table
 
 from pellucid.cli.curve import learning_curve
 from pellucid.cli.render import confusion_table, console, error_table, metric_table
-from pellucid.tabular.model import TableModel
+from pellucid.images.report import ImageReport
+from pellucid.images.training import TrainedImages
+from pellucid.runs.model import RunModel
+from pellucid.runs.report import RunReport
 from pellucid.tabular.report import TableReport
 from pellucid.tabular.training import TrainedTable
 
@@ -18,7 +21,7 @@ __all__ = ["curve_of", "facts_of", "report_of", "scores_of", "training_of"]
 Piece = str | Table
 
 
-def report_of(trained: TrainedTable) -> Iterator[Piece]:
+def report_of(trained: TrainedTable | TrainedImages) -> Iterator[Piece]:
     """Return everything that a person wants to know after training."""
     model, report = trained.model, trained.report
     yield from facts_of(report)
@@ -29,17 +32,17 @@ def report_of(trained: TrainedTable) -> Iterator[Piece]:
     yield training_of(model)
 
 
-def facts_of(report: TableReport) -> Iterator[str]:
+def facts_of(report: RunReport) -> Iterator[str]:
     """Return what was inferred, what was left out, and what was noticed."""
+    yield from _FACTS[type(report)](report)
+
+
+def _table_facts(report: TableReport) -> Iterator[str]:
     kind: str = report.task
     if report.labels:
         kind = f"{kind} into {len(report.labels)} classes"
     yield f"{report.target}: {kind}"
-    yield (
-        f"{report.rows} rows: {report.train_rows} to learn from, "
-        f"{report.validation_rows} to judge when to stop"
-    )
-    yield f"{report.test_rows} rows held out for the test"
+    yield from _parts(report, "rows")
     yield f"{report.features} columns, as {report.inputs} inputs of the network"
     for name, reason in report.dropped.items():
         yield f"  left out: {name} ({reason})"
@@ -47,7 +50,30 @@ def facts_of(report: TableReport) -> Iterator[str]:
         yield f"  note: {note} (--drop)"
 
 
-def scores_of(report: TableReport) -> Iterator[Piece]:
+def _image_facts(report: ImageReport) -> Iterator[str]:
+    colour = "grey" if report.channels == 1 else "colour"
+    size = f"{report.width}×{report.height} pixels"
+    yield f"images in {len(report.labels)} classes, {size}, {colour}"
+    yield from _parts(report, "images")
+    for note in report.notes:
+        yield f"  note: {note}"
+
+
+def _parts(report: RunReport, noun: str) -> Iterator[str]:
+    yield (
+        f"{report.rows} {noun}: {report.train_rows} to learn from, "
+        f"{report.validation_rows} to judge when to stop"
+    )
+    yield f"{report.test_rows} {noun} held out for the test"
+
+
+_FACTS: dict[type[RunReport], Any] = {
+    TableReport: _table_facts,
+    ImageReport: _image_facts,
+}
+
+
+def scores_of(report: RunReport) -> Iterator[Piece]:
     """Return the test metrics beside those to beat, and the confusion matrix."""
     yield metric_table(
         {"model": report.metrics, "linear": report.linear, "baseline": report.baseline}
@@ -56,7 +82,7 @@ def scores_of(report: TableReport) -> Iterator[Piece]:
         yield confusion_table(report.confusion, report.labels, console(False).width)
 
 
-def curve_of(model: TableModel) -> Iterator[str]:
+def curve_of(model: RunModel) -> Iterator[str]:
     """Return the loss over the epochs, where one was completed."""
     rows = list(model.history)
     if rows:
@@ -68,15 +94,15 @@ def curve_of(model: TableModel) -> Iterator[str]:
 _LOSSES = ("loss", "validation_loss")
 
 
-def training_of(model: TableModel) -> str:
+def training_of(model: RunModel) -> str:
     """Return how the training went, in one line."""
     report, settings = model.report, model.settings
     ended = _ENDS.get(report.stopped, report.stopped)
     kept = f" · weights of epoch {report.best_epoch}" if report.best_epoch else ""
+    batch = f"{settings.batch_size} {model.noun}"
     return (
         f"{report.epochs} epochs of {settings.epochs}, {report.iterations} iterations "
-        f"of {settings.batch_size} rows, {report.seconds:.1f} s · {ended}{kept} · "
-        f"{settings.network}"
+        f"of {batch}, {report.seconds:.1f} s · {ended}{kept} · {settings.network}"
     )
 
 

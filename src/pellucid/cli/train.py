@@ -1,8 +1,11 @@
-"""`pellucid train`: a table in, a report and a model file out."""
+"""`pellucid train`: a table or images in, a report and a model file out."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,15 +22,45 @@ def _option(help_: str, *names: str, default: str | bool = False, **more: Any) -
 
 
 File = Annotated[
-    Path, typer.Argument(help="A CSV or Parquet file.", show_default=False)
+    Path,
+    typer.Argument(
+        help="A CSV or Parquet file; or a folder with a folder of images for each "
+        "class; or an IDX file of images.",
+        show_default=False,
+    ),
 ]
 Target = Annotated[
-    str, _option("The column to predict: its name, or its position (-1 is the last).")
+    str | None,
+    _option("Table: the column to predict, by name or position (-1 is the last)."),
 ]
-Test = Annotated[Path | None, _option("A file with the rows to test on.")]
+Labels = Annotated[
+    Path | None, _option("IDX: the file of labels.", default="beside the images")
+]
+Test = Annotated[Path | None, _option("A file or folder of the same kind to test on.")]
 TestSize = Annotated[
     float | None,
     _option("Without --test: the share of rows to test on.", default="0.2"),
+]
+Size = Annotated[
+    str | None,
+    _option(
+        "Images: pixels, such as 32 or 64x48 (width, height).",
+        default="theirs, at most 64",
+    ),
+]
+Augment = Annotated[
+    str | None,
+    _option(
+        "Images: change them in training: flip, updown, shift, rotate, erase, as in "
+        "flip,shift; or none.",
+        default="none",
+    ),
+]
+Channels = Annotated[
+    str | None,
+    _option(
+        "Images: maps of each convolution, such as 16,32; 0: none.", default="by size"
+    ),
 ]
 Epochs = Annotated[int | None, _option("Passes over the rows.", default=_CHOSEN)]
 Batch = Annotated[int | None, _option("Rows an update.", default=_CHOSEN)]
@@ -44,8 +77,10 @@ Decay = Annotated[
     float | None, _option("How strongly weights shrink.", default="by the task")
 ]
 Seed = Annotated[int | None, _option("Decides all that is random.", default="0")]
-Engine = Annotated[str | None, _option("What computes.", default="numpy")]
-Drop = Annotated[list[str] | None, _option("A column to leave out; may be repeated.")]
+Engine = Annotated[str | None, _option("What computes.", default="auto")]
+Drop = Annotated[
+    list[str] | None, _option("Table: a column to leave out; may be repeated.")
+]
 Out = Annotated[
     Path | None, _option("The model file.", default="FILE's name with .pellucid")
 ]
@@ -64,11 +99,15 @@ Quiet = Annotated[
 
 def run(
     file: File,
-    target: Target,
+    target: Target = None,
+    labels: Labels = None,
     test: Test = None,
     test_size: TestSize = None,
+    size: Size = None,
+    augment: Augment = None,
     epochs: Epochs = None,
     batch_size: Batch = None,
+    channels: Channels = None,
     hidden: Hidden = None,
     activation: Activation = None,
     dropout: Dropout = None,
@@ -84,32 +123,56 @@ def run(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a network on a table, test it on rows it never saw, and save it."""
+    """Train a network on a table or on images, test it on what it never saw, save it.
+
+    Images are a folder with a folder for each class, which may stand in folders
+    named train, test and val; or IDX files such as MNIST's.
+    """
     settings = {
-        "epochs": epochs, "batch_size": batch_size, "hidden": _widths(hidden),
-        "activation": activation, "dropout": dropout, "lr": lr,
-        "weight_decay": weight_decay, "seed": seed, "engine": engine,
-        "test_size": _share(test_size, test), "drop": tuple(drop or ()),
+        "epochs": epochs, "batch_size": batch_size,
+        "hidden": _widths(hidden, "--hidden"), "activation": activation,
+        "dropout": dropout, "lr": lr, "weight_decay": weight_decay, "seed": seed,
+        "engine": engine, "test_size": _share(test_size, test),
     }  # fmt: skip
-    given = {name: value for name, value in settings.items() if value is not None}
-    place = out or Path(f"{file.stem}.pellucid")
-    check_place(place, "--out", (file, test))
-    for option, path in (("--checkpoint", checkpoint), ("--events", events)):
-        if path is not None:
-            check_place(path, option, (file, test, place))
+    of_table = {"target": target, "drop": tuple(drop) if drop else None}
+    of_images = {
+        "labels": labels, "size": _size(size), "augment": _names(augment),
+        "channels": _widths(channels, "--channels"),
+    }  # fmt: skip
+    place = out or Path(
+        f"{file.resolve().name if file.is_dir() else file.stem}.pellucid"
+    )
+    _check_places(place, (file, labels, test), checkpoint, events)
     if resume and checkpoint is None:
         raise ArgumentError(
             message("--resume", hint="name the file: --checkpoint FILE")
         )
     keep = {"checkpoint": checkpoint, "resume": resume, "events": events}
-    trained = _train(file, target, given, test, quiet, keep)
+    learn = _learner(file, _given(of_table), _given(of_images))
+    trained = learn(file, _given(settings), test, quiet, keep)
     _tell(trained, place, as_json, quiet)
     if trained.report.stopped == "interrupted":
         raise typer.Exit(1)
 
 
-def _widths(text: str | None) -> tuple[int, ...] | None:
-    """Read `64,64`; 0 is no hidden layer at all."""
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _check_places(
+    place: Path,
+    inputs: tuple[Path | None, ...],
+    checkpoint: Path | None,
+    events: Path | None,
+) -> None:
+    check_place(place, "--out", inputs)
+    for option, path in (("--checkpoint", checkpoint), ("--events", events)):
+        if path is not None:
+            check_place(path, option, (*inputs, place))
+
+
+def _widths(text: str | None, option: str) -> tuple[int, ...] | None:
+    """Read `64,64`; 0 is no such layer at all."""
     if text is None:
         return None
     try:
@@ -117,13 +180,33 @@ def _widths(text: str | None) -> tuple[int, ...] | None:
     except ValueError:
         widths = ()
     if widths != (0,) and not (widths and all(width > 0 for width in widths)):
+        layers = "convolution" if option == "--channels" else "hidden layer"
         raise ArgumentError(
             message(
-                f"--hidden {text}",
-                expected="expected a width for each hidden layer, such as 64,64",
+                f"{option} {text}",
+                expected=f"expected a width for each {layers}, such as 64,64",
             )
         )
     return () if widths == (0,) else widths
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    """Read `32`, or width and height, `64x48`; return height and width."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"([1-9]\d{0,3})(?:[x×]([1-9]\d{0,3}))?", text.strip().lower())
+    if found is None:
+        expected = "expected pixels, such as 32, or width and height, such as 64x48"
+        raise ArgumentError(message(f"--size {text}", expected=expected))
+    width, height = found[1], found[2] or found[1]
+    return int(height), int(width)
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    """Read `flip,shift`; `none` is none at all."""
+    if text is None:
+        return None
+    return () if text == "none" else tuple(each.strip() for each in text.split(","))
 
 
 def _share(size: float | None, test: Path | None) -> float | None:
@@ -138,13 +221,42 @@ def _share(size: float | None, test: Path | None) -> float | None:
     return size
 
 
-def _train(
+Learner = Callable[..., Any]
+
+
+def _learner(
+    file: Path, of_table: dict[str, Any], of_images: dict[str, Any]
+) -> Learner:
+    """Return what trains on such a file, with the options that only it has."""
+    from pellucid.data.images import is_image
+    from pellucid.images.source import are_images
+
+    images = are_images(file)
+    if not images and is_image(file) and file.exists():
+        hint = "give the folder that has a folder for each class"
+        raise ArgumentError(message("this is one image", where=str(file), hint=hint))
+    others = of_table if images else of_images
+    for name in others:
+        what, here = ("a table", "images") if images else ("images", "a table")
+        raise ArgumentError(
+            message(f"--{name} is for {what}", where=f"{file} is {here}")
+        )
+    if images:
+        return partial(_train_images, **of_images)
+    if "target" not in of_table and file.exists():
+        hint = "see 'pellucid train --help'"
+        raise ArgumentError(message("missing option '--target'", hint=hint))
+    return partial(_train_table, **of_table)
+
+
+def _train_table(
     file: Path,
-    target: str,
     settings: dict[str, Any],
     test: Path | None,
     quiet: bool,
     keep: dict[str, Any],
+    target: str = "",
+    drop: tuple[str, ...] = (),
 ) -> Any:
     from pellucid.cli.progress import progress
     from pellucid.data.table import read_table
@@ -153,15 +265,36 @@ def _train(
 
     table, source = read_source(file)
     held = None if test is None else read_table(test)
+    given = {**settings, "drop": drop}
     with progress(quiet) as show:
         return train_table(
-            table,
-            target,
-            settings,
-            test=held,
-            source=source,
-            subscribers=[show],
-            **keep,
+            table, target, given, test=held, source=source, subscribers=[show], **keep
+        )
+
+
+def _train_images(
+    file: Path,
+    settings: dict[str, Any],
+    test: Path | None,
+    quiet: bool,
+    keep: dict[str, Any],
+    labels: Path | None = None,
+    size: tuple[int, int] | None = None,
+    **network: Any,
+) -> Any:
+    from pellucid.cli.progress import progress
+    from pellucid.images.source import read_parts, read_source
+    from pellucid.images.training import train_images
+
+    images, source = read_source(file, labels, size)
+    held, train = None, images.train
+    if test is not None:
+        parts = read_parts(test, None, train.size, train.channels)
+        held = (parts.test or parts.train).among(train.classes, str(test))
+    given = {**settings, **network}
+    with progress(quiet) as show:
+        return train_images(
+            images, given, test=held, source=source, subscribers=[show], **keep
         )
 
 
@@ -174,16 +307,20 @@ def _tell(trained: Any, place: Path, as_json: bool, quiet: bool) -> None:
     if as_json:
         print(json.dumps({**trained.report.to_json(), "model": str(place)}))
     elif not quiet:
-        show(*report_of(trained), *_next(place, trained.report.stopped))
+        show(*report_of(trained), *_next(place, trained))
 
 
-def _next(place: Path, stopped: str) -> list[str]:
-    kept = "the best so far is saved in" if stopped == "interrupted" else "model file"
+def _next(place: Path, trained: Any) -> list[str]:
+    stopped = trained.report.stopped == "interrupted"
+    kept = "the best so far is saved in" if stopped else "model file"
+    noun = trained.model.noun
+    file = "PATH" if noun == "images" else "FILE"
     return [
         f"{kept}: {place}",
         "",
         "next:",
-        f"  pellucid predict {place} FILE        predictions for other rows, as CSV",
+        f"  pellucid predict {place} {file}        "
+        f"predictions for other {noun}, as CSV",
         f"  pellucid inspect {place}             what it is and how it was trained",
         f"  pellucid inspect {place} --replay 0  every gate of a training step",
     ]

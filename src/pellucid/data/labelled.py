@@ -23,6 +23,7 @@ __all__ = [
     "ImageParts",
     "Images",
     "find_images",
+    "idx_pixels",
     "left_out",
     "read_idx_images",
     "read_image_folder",
@@ -289,6 +290,21 @@ def _words(size: Size) -> str:
 # --- IDX -------------------------------------------------------------------------
 
 
+def idx_pixels(path: str | Path) -> Array:
+    """Return the images in an IDX file, u8 `[n, channels, height, width]`.
+
+    Raises `DataError` for a file that is missing or damaged or holds something else.
+    """
+    pixels = read_idx(path)
+    if pixels.ndim != 3 and not (pixels.ndim == 4 and pixels.shape[3] in (1, 3)):
+        raise _wrong(path, pixels, "expected images, [n, height, width]")
+    if pixels.dtype != np.uint8 or not pixels.size:
+        raise _wrong(path, pixels, "expected images of bytes")
+    if pixels.ndim == 3:
+        pixels = pixels[..., None]
+    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+
+
 def read_idx_images(path: str | Path, labels: str | Path | None = None) -> Images:
     """Read images and their labels from a pair of IDX files, such as MNIST's.
 
@@ -298,14 +314,7 @@ def read_idx_images(path: str | Path, labels: str | Path | None = None) -> Image
     Raises `DataError` where a file is missing or damaged, holds something else, or
     where there is not one label for each image.
     """
-    pixels = read_idx(path)
-    if pixels.ndim != 3 and not (pixels.ndim == 4 and pixels.shape[3] in (1, 3)):
-        raise _wrong(path, pixels, "expected images, [n, height, width]")
-    if pixels.dtype != np.uint8 or not pixels.size:
-        raise _wrong(path, pixels, "expected images of bytes")
-    if pixels.ndim == 3:
-        pixels = pixels[..., None]
-    pixels = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+    pixels = idx_pixels(path)
     place = labels or labels_beside(path)
     found = read_idx(place)
     if found.ndim != 1 or found.dtype.kind not in "iu":

@@ -31,6 +31,7 @@ class ImageModel(RunModel):
 
     kind: ClassVar[str] = "images"
     data: ClassVar[str] = "images"
+    noun: ClassVar[str] = "images"
 
     settings: ImageSettings
     report: ImageReport

@@ -68,8 +68,9 @@ class ImageSettings(RunSettings):
     def network(self) -> str:
         """The network in words."""
         layers = {"convolutions": self.channels, "hidden layers": self.hidden}
-        widths = {k: "-".join(map(str, v)) or "none" for k, v in layers.items()}
-        return ", ".join([*(f"{k} {v}" for k, v in widths.items()), self.activation])
+        widths = [f"{k} {'-'.join(map(str, v)) or 'none'}" for k, v in layers.items()]
+        changes = [f"images changed by {', '.join(self.augment)}"] * bool(self.augment)
+        return ", ".join([*widths, self.activation, *changes])
 
     @classmethod
     def suggest(cls, count: int, size: Size, **given: Any) -> ImageSettings:

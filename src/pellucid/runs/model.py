@@ -41,6 +41,8 @@ class RunModel:
     """What the header of a file calls it."""
     data: ClassVar[str]
     """What it is a model of, in words."""
+    noun: ClassVar[str] = "rows"
+    """What one learns from, in words."""
 
     module: Module
     settings: RunSettings

@@ -79,6 +79,11 @@ class RunSettings:
     seed: int = 0
     engine: str = "auto"
 
+    @property
+    def network(self) -> str:
+        """The network in words."""
+        raise NotImplementedError(f"{type(self).__name__} has no words for it")
+
     def __post_init__(self) -> None:
         for name, (allowed, expected) in {**_ALLOWED, **self.allowed}.items():
             value = getattr(self, name)

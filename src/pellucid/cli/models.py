@@ -1,0 +1,16 @@
+"""Model files of every kind that a command can use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pellucid.images.model import ImageModel
+from pellucid.runs.model import RunModel, load_model
+from pellucid.tabular.model import TableModel
+
+__all__ = ["load"]
+
+
+def load(path: Path) -> RunModel:
+    """Read a model of a table or of images. Raises `ModelFileError`."""
+    return load_model(path, TableModel, ImageModel)
