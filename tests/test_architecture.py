@@ -41,6 +41,7 @@ HEIGHT = {
     "interop": 9,
     "runs": 8.5,
     "images": 9,
+    "series": 9,
     "tabular": 9,
     "sklearn": 10,
     "": 11,  # pellucid/__init__.py
@@ -58,7 +59,7 @@ FENCES = {
     "scipy": ("engines",),
     "safetensors": ("files",),
     "PIL": ("data.images",),
-    "polars": ("data", "images", "tabular"),
+    "polars": ("data", "images", "series", "tabular"),
     "narwhals": ("data", "tabular"),
     "sklearn": ("sklearn", "tabular", "data.samples"),
     "typer": ("cli",),
