@@ -22,8 +22,8 @@ __all__ = ["EpochResult", "Programs"]
 _MOST_STEPS, _FLOPS = 1024, 20_000_000_000
 """The most steps, and the most arithmetic, of one run of a program."""
 
-_ROWS = 4096
-"""The rows that one run evaluates or predicts."""
+_MOST_EVALUATED, _MOST_PREDICTED = 4096, 65536
+"""The most rows that one run evaluates, and predicts."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Programs:
         """Return the mean loss and metrics over some rows, in evaluation mode."""
         names = ["loss", *self.recipe.metrics]
         total, rows = np.zeros(len(names)), 0.0
-        for part, size in _parts(data):
+        for part, size in _parts(data, _MOST_EVALUATED):
             layout = Layout.of(part)
             program = self._program(
                 ("evaluate", layout),
@@ -108,20 +108,24 @@ class Programs:
     def predict(self, state: TrainState, data: Data) -> Any:
         """Return the model's outputs for every row; a dict where it gives one."""
         found: list[tuple[Array, ...]] = []
-        for part, size in _parts(data):
+        for part, size in _parts(data, _MOST_PREDICTED):
             part, count = _filled(part), int(size)
-            layout = Layout.of(part)
+            layout, rows = Layout.of(part), len(next(iter(part.values())))
             program = self._program(
-                ("predict", layout), partial(self._predict_graph, state, layout)
+                ("predict", layout, rows),
+                partial(self._predict_graph, state, layout, rows),
             )
             outputs = program(*self._leaves(state), *arrays_of(part))
             found.append(tuple(each[:count] for each in outputs))
-        joined = [np.concatenate(parts) for parts in zip(*found)]
+        joined = [
+            parts[0] if len(parts) == 1 else np.concatenate(parts)
+            for parts in zip(*found)
+        ]
         named = dict(zip(self._outputs, joined))
         return named.get("", named)
 
-    def _predict_graph(self, state: TrainState, layout: Layout) -> Graph:
-        graph, self._outputs = predict_graph(self.recipe, state, layout)
+    def _predict_graph(self, state: TrainState, layout: Layout, rows: int) -> Graph:
+        graph, self._outputs = predict_graph(self.recipe, state, layout, rows)
         return graph
 
     def _leaves(self, state: TrainState) -> list[Array]:
@@ -137,8 +141,8 @@ def _filled(data: Data) -> Data:
     return some_rows(data, np.minimum(np.arange(rows + more), rows - 1))
 
 
-def _parts(data: Data) -> Iterator[tuple[Data, float]]:
+def _parts(data: Data, most: int) -> Iterator[tuple[Data, float]]:
     rows = len(next(iter(data.values())))
-    for first in range(0, rows, _ROWS):
-        part = some_rows(data, slice(first, first + _ROWS))
-        yield part, float(min(_ROWS, rows - first))
+    for first in range(0, rows, most):
+        part = some_rows(data, slice(first, first + most))
+        yield part, float(min(most, rows - first))

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.errors import ArgumentError, ShapeError, did_you_mean, message
+from pellucid.functional.control import scan
 from pellucid.grad.transform import adjoints
 from pellucid.ir.graph import Graph, Node, fill, toposort
 from pellucid.ir.types import TensorType
@@ -25,7 +26,7 @@ from pellucid.nn.module import Module, buffer_updates
 from pellucid.nn.scaling import Unstandardize
 from pellucid.optim.base import Context, Transform, apply_updates
 from pellucid.random import fold_in, keys_from
-from pellucid.tensors import Parameter, Tensor, apply, apply_many, grad
+from pellucid.tensors import Parameter, Tensor, apply, apply_many, grad, tensor
 from pellucid.tracing import bound, graph_of, symbol
 from pellucid.train.columns import Layout
 from pellucid.train.metrics import Metric
@@ -326,15 +327,32 @@ def evaluate_graph(recipe: Recipe, like: TrainState, data: Layout) -> Graph:
     return graph_of([*leaves.values(), *arrays], [loss, *metrics])
 
 
+_BLOCK = 256
+"""The rows that go through the model together when it predicts: what lies between
+two layers stays in the cache, and threads share the blocks."""
+
+
 def predict_graph(
-    recipe: Recipe, like: TrainState, data: Layout
+    recipe: Recipe, like: TrainState, data: Layout, rows: int
 ) -> tuple[Graph, list[str]]:
     """Return the model's outputs for some rows and their names, "" for one alone."""
     leaves, _ = _leaves_in(like)
     arrays = data.symbols()
+
+    def outputs(some: Tensor | None) -> dict[str, Tensor]:
+        found = recipe.model(*_inputs(data.batch(arrays, some)))
+        return dict(found) if isinstance(found, Mapping) else {"": found}
+
     with bound(recipe.leaves(), leaves), _mode(recipe.model, False):
-        outputs = recipe.model(*_inputs(data.batch(arrays)))
-    named = outputs if isinstance(outputs, Mapping) else {"": outputs}
+        if rows % _BLOCK or rows == _BLOCK:
+            named = outputs(None)
+        else:
+            order = tensor(np.arange(rows, dtype=np.int32).reshape(-1, _BLOCK))
+            _, named = scan(lambda carry, some: (carry, outputs(some)), (), order)
+            named = {
+                name: each.reshape(rows, *each.shape[2:])
+                for name, each in named.items()
+            }
     return graph_of([*leaves.values(), *arrays], named.values()), list(named)
 
 

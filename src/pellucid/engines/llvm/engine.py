@@ -28,6 +28,7 @@ from pellucid.engines.program import Engine, Program
 from pellucid.errors import EngineError, message
 from pellucid.ir.graph import Array, Graph
 from pellucid.ir.text import render
+from pellucid.passes.hoist import hoist
 from pellucid.passes.simplify import simplify
 
 __all__ = ["LlvmEngine", "LlvmProgram"]
@@ -82,7 +83,7 @@ class LlvmEngine(Engine):
         known = self._cache.get(name)
         if known is not None:
             return LlvmProgram(graph, Compiled.from_bytes(known))
-        lowered = lower(simplify(graph), target())
+        lowered = lower(hoist(simplify(graph)), target())
         compiled = Compiled(
             compile_text(lowered.text),
             lowered.arena_bytes,
@@ -156,7 +157,7 @@ class LlvmProgram(Program):
 
     @cached_property
     def _lowered(self) -> Lowered:
-        return lower(simplify(self.graph), target())
+        return lower(hoist(simplify(self.graph)), target())
 
     def text(self) -> str:
         """Return the LLVM assembly."""
