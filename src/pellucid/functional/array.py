@@ -71,7 +71,8 @@ Axis: TypeAlias = int | Sequence[int] | None
 _INFINITY = float("inf")
 
 
-def _floating(x: TensorLike) -> Tensor:
+def floating(x: TensorLike) -> Tensor:
+    """Return it as floats: those it has, else the configured ones."""
     found = as_tensor(x)
     return found if is_float(found.dtype) else found.astype(current().dtype)
 
@@ -85,7 +86,7 @@ def exp(x: TensorLike) -> Tensor:
     >>> exp([0.0, 1.0])
     Tensor([1.      , 2.718282], f32[2])
     """
-    return apply("exp", _floating(x))
+    return apply("exp", floating(x))
 
 
 def expm1(x: TensorLike) -> Tensor:
@@ -96,7 +97,7 @@ def expm1(x: TensorLike) -> Tensor:
     >>> expm1(1e-10).item() > 0.99e-10
     True
     """
-    x = _floating(x)
+    x = floating(x)
     power = exp(x)
     plain = power - 1.0
     better = tanh(x * 0.5) * (power + 1.0)
@@ -105,7 +106,7 @@ def expm1(x: TensorLike) -> Tensor:
 
 def log(x: TensorLike) -> Tensor:
     """Return the natural logarithm; −inf at 0, NaN below."""
-    return apply("log", _floating(x))
+    return apply("log", floating(x))
 
 
 def log1p(x: TensorLike) -> Tensor:
@@ -114,7 +115,7 @@ def log1p(x: TensorLike) -> Tensor:
     >>> log1p(1e-10).item() > 0.99e-10
     True
     """
-    x = _floating(x)
+    x = floating(x)
     whole = x + 1.0
     lost = (x - (whole - 1.0)) / whole
     return log(whole) + stop_gradient(where(abs(x) < 1.0, lost, 0.0))
@@ -122,7 +123,7 @@ def log1p(x: TensorLike) -> Tensor:
 
 def sqrt(x: TensorLike) -> Tensor:
     """Return the square root; NaN below 0, an infinite derivative at 0."""
-    return apply("sqrt", _floating(x))
+    return apply("sqrt", floating(x))
 
 
 def square(x: TensorLike) -> Tensor:
@@ -133,12 +134,12 @@ def square(x: TensorLike) -> Tensor:
 
 def sin(x: TensorLike) -> Tensor:
     """Return the sine of radians."""
-    return apply("sin", _floating(x))
+    return apply("sin", floating(x))
 
 
 def cos(x: TensorLike) -> Tensor:
     """Return the cosine of radians."""
-    return apply("cos", _floating(x))
+    return apply("cos", floating(x))
 
 
 def tan(x: TensorLike) -> Tensor:
@@ -148,12 +149,12 @@ def tan(x: TensorLike) -> Tensor:
 
 def tanh(x: TensorLike) -> Tensor:
     """Return the hyperbolic tangent."""
-    return apply("tanh", _floating(x))
+    return apply("tanh", floating(x))
 
 
 def erf(x: TensorLike) -> Tensor:
     """Return the error function."""
-    return apply("erf", _floating(x))
+    return apply("erf", floating(x))
 
 
 def abs(x: TensorLike) -> Tensor:
@@ -350,7 +351,7 @@ def sum(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Return the arithmetic mean over axes, all by default; NaN over nothing."""
-    return _floating(x).mean(axis, keepdims)
+    return floating(x).mean(axis, keepdims)
 
 
 def max(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -371,7 +372,7 @@ def var(
     >>> var([1.0, 3.0]).item()
     1.0
     """
-    x = _floating(x)
+    x = floating(x)
     centred = x - x.mean(axis, keepdims=True)
     squares = (centred * centred).sum(axis, keepdims)
     count = x.size // squares.size if squares.size else 0

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pellucid.configuration import current
-from pellucid.dtypes import as_dtype, is_float, promote
+from pellucid.dtypes import promote
 from pellucid.errors import ArgumentError, ShapeError, message
+from pellucid.functional.array import floating
 from pellucid.functional.padding import check_padding, pad
 from pellucid.functional.windows import Sizes, check_images, per_axis, reach, whole
 from pellucid.tensors import Tensor, TensorLike, apply, as_tensor
@@ -150,10 +150,8 @@ def _correlate(
 
 
 def _alike(x: TensorLike, weight: TensorLike) -> tuple[Tensor, Tensor]:
-    x, w = as_tensor(x), as_tensor(weight)
+    x, w = as_tensor(x), floating(weight)
     dtype = promote(x.dtype, w.dtype)
-    if not is_float(dtype):
-        dtype = as_dtype(current().dtype)
     return x.astype(dtype), w.astype(dtype)
 
 

@@ -18,10 +18,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from pellucid.configuration import current
-from pellucid.dtypes import is_float
 from pellucid.errors import ArgumentError, ShapeError, message
-from pellucid.functional.array import maximum
+from pellucid.functional.array import floating, maximum
 from pellucid.functional.layout import broadcast_to, concat, permute_dims
 from pellucid.functional.padding import pad
 from pellucid.functional.windows import Sizes, check_images, per_axis, reach
@@ -86,7 +84,7 @@ def max_pool(
     >>> max_pool([[[1.0, 5.0, 2.0, 3.0]]], 2).value.tolist()
     [[[5.0, 3.0]]]
     """
-    x = _floating(x)
+    x = floating(x)
     windows = _windows(x, kernel_size, stride, padding, dilation, ceil_mode)
     x = _framed(x, windows, -np.inf)
     return _pooled(x, windows, Tensor.max, lambda each, best: maximum(each, best))
@@ -109,7 +107,7 @@ def avg_pool(
     >>> avg_pool([[[1.0, 5.0, 2.0, 4.0]]], 2).value.tolist()
     [[[3.0, 3.0]]]
     """
-    x = _floating(x)
+    x = floating(x)
     windows = _windows(x, kernel_size, stride, padding, 1, ceil_mode)
     counts = [
         _counted(n, each, count_include_pad) for n, each in zip(x.shape[2:], windows)
@@ -128,7 +126,7 @@ def adaptive_max_pool(x: TensorLike, output_size: Sizes) -> Tensor:
     >>> adaptive_max_pool([[[1.0, 5.0, 2.0]]], 2).value.tolist()
     [[[5.0, 5.0]]]
     """
-    return _adapted(_floating(x), output_size, Tensor.max)
+    return _adapted(floating(x), output_size, Tensor.max)
 
 
 def adaptive_avg_pool(x: TensorLike, output_size: Sizes) -> Tensor:
@@ -140,7 +138,7 @@ def adaptive_avg_pool(x: TensorLike, output_size: Sizes) -> Tensor:
     >>> adaptive_avg_pool([[[1.0, 5.0, 3.0]]], 1).value.tolist()
     [[[3.0]]]
     """
-    return _adapted(_floating(x), output_size, Tensor.mean)
+    return _adapted(floating(x), output_size, Tensor.mean)
 
 
 def upsample(x: TensorLike, scale_factor: Sizes) -> Tensor:
@@ -162,11 +160,6 @@ def upsample(x: TensorLike, scale_factor: Sizes) -> Tensor:
 
 
 # --- where the windows are -------------------------------------------------------
-
-
-def _floating(x: TensorLike) -> Tensor:
-    found = as_tensor(x)
-    return found if is_float(found.dtype) else found.astype(current().dtype)
 
 
 def _space(x: Tensor, sizes: Sizes) -> int:
