@@ -9,6 +9,7 @@ from pellucid.nn.cells import GRUCell, LSTMCell, RNNCell
 from pellucid.nn.containers import MLP, Sequential
 from pellucid.nn.conv import *  # noqa: F403
 from pellucid.nn.embedding import Embedding
+from pellucid.nn.language import RecurrentLanguageModel, TransformerLanguageModel
 from pellucid.nn.linear import Linear, Maxout, Neuron
 from pellucid.nn.losses import *  # noqa: F403
 from pellucid.nn.models import *  # noqa: F403
@@ -52,6 +53,7 @@ __all__ = [
     "Neuron",
     "Parameter",
     "RNNCell",
+    "RecurrentLanguageModel",
     "RotaryPositions",
     "Sequential",
     "SinusoidalPositions",
@@ -61,6 +63,7 @@ __all__ = [
     "TransformerDecoderLayer",
     "TransformerEncoder",
     "TransformerEncoderLayer",
+    "TransformerLanguageModel",
     "Unstandardize",
     "buffer_updates",
     "from_spec",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -11,12 +12,16 @@ from pellucid.configuration import current
 from pellucid.dtypes import DType, as_dtype, is_float
 from pellucid.errors import ArgumentError, DataError, DTypeError, ShapeError, message
 from pellucid.functional import (
+    arange,
     attention_weights,
+    concat,
     dropout,
+    expand_dims,
     linear,
     permute_dims,
     rotary,
     where,
+    zeros,
 )
 from pellucid.ir.graph import Array
 from pellucid.nn.init import xavier_uniform
@@ -25,7 +30,10 @@ from pellucid.nn.module import Module
 from pellucid.random import fold_in, next_key
 from pellucid.tensors import Parameter, Tensor, as_tensor
 
-__all__ = ["MultiheadAttention"]
+__all__ = ["Cache", "MultiheadAttention"]
+
+Cache: TypeAlias = tuple[Tensor, Tensor]
+"""Keys and values of earlier positions."""
 
 
 class MultiheadAttention(Module):
@@ -138,16 +146,48 @@ class MultiheadAttention(Module):
         key = query if key is None else key
         value = key if value is None else value
         self._check(query, key, value)
-        q, k, v = self._project(query, key, value)
+        q, k, v = self._heads_of(query, key, value)
         mask = self._mask(key_padding_mask, attn_mask, k, query.shape)
-        if self.rotary:
-            q, k = rotary(q), rotary(k)
         weights = attention_weights(q, k, mask, is_causal)
         mixed = dropout(weights, self.dropout, self.training) @ v
         output = self._swapped(self.out_proj(_joined(mixed)))
         if not need_weights:
             return output, None
         return output, weights.mean(-3) if average_attn_weights else weights
+
+    def step(self, x: Tensor, cache: Cache, position: Tensor) -> tuple[Tensor, Cache]:
+        """Return the output of one more position, which looks at those before it.
+
+        What each position showed to the others is kept, so a sequence can be written
+        one position at a time: outputs are those of `forward` with `is_causal`, as
+        long as the cache holds all positions. Needs `rotary`, or no positions at all.
+
+        Args:
+            x: `[batch, embed_dim]`.
+            cache: keys and values of the last positions, see `first_cache`.
+            position: how many came before, a scalar integer.
+        """
+        keys, values = cache
+        q, k, v = self._project([expand_dims(x, 1)] * 3)
+        if self.rotary:
+            place = position.reshape(1)
+            q, k = rotary(q, place), rotary(k, place)
+        keys, values = (
+            concat([old[:, :, 1:], new], 2) for old, new in ((keys, k), (values, v))
+        )
+        room = keys.shape[2]
+        filled = arange(room) >= (room - 1) - position.astype("i64")
+        mixed = attention_weights(q, keys, filled) @ values
+        return self.out_proj(_joined(mixed)[:, 0]), (keys, values)
+
+    def first_cache(self, batch: int, length: int) -> Cache:
+        """Return an empty cache for `step`, with room for `length` positions.
+
+        Keys and values, each `[batch, heads, length, width of a head]`.
+        """
+        shape = (batch, self.num_heads, length, self.embed_dim // self.num_heads)
+        empty = zeros(shape, self.out_proj.weight.dtype)
+        return empty, empty
 
     # --- from inputs to heads ---
 
@@ -157,21 +197,25 @@ class MultiheadAttention(Module):
             return x
         return permute_dims(x, (1, 0, 2))
 
-    def _project(
+    def _heads_of(
         self, query: Tensor, key: Tensor, value: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values of each head, turned by their positions."""
+        if query is key and key is value:
+            q, k, v = self._project([self._swapped(query)] * 3)
+        else:
+            q, k, v = self._project([*map(self._swapped, (query, key, value))])
+        return (rotary(q), rotary(k), v) if self.rotary else (q, k, v)
+
+    def _project(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values of each head, `[…, heads, time, width]`."""
         bias, width = self.in_proj_bias, self.embed_dim
-        if self._packed and query is key and key is value:
-            rows = linear(self._swapped(query), self.in_proj_weight, bias)
+        if self._packed and inputs[0] is inputs[1] is inputs[2]:
+            rows = linear(inputs[0], self.in_proj_weight, bias)
             found = [rows[..., i * width : (i + 1) * width] for i in range(3)]
         else:
-            found = [
-                linear(self._swapped(x), weight, b)
-                for x, weight, b in zip(
-                    (query, key, value), self._weights(), _thirds(bias)
-                )
-            ]
+            parts = zip(inputs, self._weights(), _thirds(bias))
+            found = [linear(x, weight, b) for x, weight, b in parts]
         q, k, v = (self._heads(each) for each in found)
         return q, k, v
 

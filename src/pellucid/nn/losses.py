@@ -166,6 +166,8 @@ class CrossEntropyLoss(Loss):
         label_smoothing: the share that is spread evenly over all classes.
         from_logits: False where the output is probabilities.
         reduction: `mean`, `sum` or `none`.
+        axis: the axis of the classes; −1 for a sequence of them, `[batch, time,
+            classes]`.
 
     >>> from pellucid.tensors import tensor
     >>> CrossEntropyLoss()(tensor([[0.0, 0.0]]), tensor([1])).item()
@@ -178,9 +180,10 @@ class CrossEntropyLoss(Loss):
         label_smoothing: float = 0.0,
         from_logits: bool = True,
         reduction: str = "mean",
+        axis: int = 1,
     ) -> None:
         self._reduce_by(reduction)
-        self.weight = _constant(weight)
+        self.weight, self.axis = _constant(weight), axis
         self.label_smoothing, self.from_logits = label_smoothing, from_logits
 
     def forward(
@@ -195,20 +198,29 @@ class CrossEntropyLoss(Loss):
             self.weight,
             self.label_smoothing,
             self.from_logits,
+            self.axis,
         )
 
 
 class NLLLoss(Loss):
-    """−log p of the label, from log-probabilities: behind a `LogSoftmax`."""
+    """−log p of the label, from log-probabilities: behind a `LogSoftmax`.
+
+    The arguments are those of `CrossEntropyLoss`.
+    """
 
     def __init__(
-        self, weight: TensorLike | None = None, reduction: str = "mean"
+        self,
+        weight: TensorLike | None = None,
+        reduction: str = "mean",
+        axis: int = 1,
     ) -> None:
         self._reduce_by(reduction)
-        self.weight = _constant(weight)
+        self.weight, self.axis = _constant(weight), axis
 
     def forward(
         self, output: Tensor, target: Tensor, weight: Tensor | None = None
     ) -> Tensor:
         """Return the loss."""
-        return functional.nll(output, target, weight, self.reduction, self.weight)
+        return functional.nll(
+            output, target, weight, self.reduction, self.weight, self.axis
+        )

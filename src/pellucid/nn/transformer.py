@@ -7,12 +7,12 @@ block: Xiong et al., "On layer normalization in the transformer architecture" (2
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pellucid.dtypes import DType
 from pellucid.functional import activation_named, dropout
-from pellucid.nn.attention import MultiheadAttention
+from pellucid.nn.attention import Cache, MultiheadAttention
 from pellucid.nn.linear import Linear, positive
 from pellucid.nn.module import Module
 from pellucid.nn.norm import LayerNorm
@@ -148,6 +148,18 @@ class TransformerEncoderLayer(_TransformerLayer):
 
         return self._around(self._around(src, 1, look), 2, self._feed_forward)
 
+    def step(self, x: Tensor, cache: Cache, position: Tensor) -> tuple[Tensor, Cache]:
+        """Return the output of one more position; see `MultiheadAttention.step`."""
+        kept: list[Cache] = []
+
+        def look(x: Tensor) -> Tensor:
+            output, new = self.self_attn.step(x, cache, position)
+            kept.append(new)
+            return output
+
+        output = self._around(self._around(x, 1, look), 2, self._feed_forward)
+        return output, kept[0]
+
 
 class TransformerDecoderLayer(_TransformerLayer):
     """Attention of a sequence to itself, then to another, then a net at each position.
@@ -279,6 +291,19 @@ class TransformerEncoder(_Stack):
         for layer in self.layers:
             x = layer(x, mask, src_key_padding_mask, is_causal)
         return self._normalised(x)
+
+    def step(
+        self, x: Tensor, caches: Sequence[Cache], position: Tensor
+    ) -> tuple[Tensor, tuple[Cache, ...]]:
+        """Return the output of one more position; see `MultiheadAttention.step`.
+
+        There is a cache for each layer.
+        """
+        kept = []
+        for layer, cache in zip(self.layers, caches):
+            x, new = layer.step(x, cache, position)
+            kept.append(new)
+        return self._normalised(x), tuple(kept)
 
 
 class TransformerDecoder(_Stack):

@@ -208,11 +208,13 @@ class Trainer:
     def _check_targets(self, state: TrainState, data: Data) -> None:
         """Refuse class numbers that the model has no output for."""
         loss, y = self.programs.recipe.loss, data.get("y")
-        by_number = isinstance(loss, CrossEntropyLoss | NLLLoss)
-        if not by_number or y is None or y.dtype.kind not in "iu":
+        if not isinstance(loss, CrossEntropyLoss | NLLLoss):
+            return
+        if y is None or y.dtype.kind not in "iu":
             return
         row = {k: v[:1] for k, v in data.items() if k.split(".")[0] == "x"}
-        classes = self.programs.predict(state, row).shape[-1]
+        shape = self.programs.predict(state, row).shape
+        classes = shape[loss.axis if len(shape) > 1 else 0]
         y = y.table if isinstance(y, Slices) else y
         if y.min() < 0 or y.max() >= classes:
             bad = int(y[(y < 0) | (y >= classes)][0])
