@@ -24,6 +24,9 @@ Pull: TypeAlias = Callable[
 _CHEAP = frozenset(["reshape", "broadcast", "transpose", "cast"])
 """Gates that are run again in the backward pass rather than kept."""
 
+_CHEAP_OF_ONE = _CHEAP | {"add", "mul", "neg"}
+"""Gates that are run again where one kept value is all they need, as 1 − t² of t."""
+
 
 # --- call ------------------------------------------------------------------------
 
@@ -261,6 +264,7 @@ def _kept(back: _Backward, only_inputs: bool) -> list[Node]:
     """Return the forward values that the backward step reads, in a fixed order."""
     kept: dict[Node, None] = {}
     seen: set[Node] = set(back.incoming)
+    again = _of_one([*back.stacked, *back.carried])
     stack = [*reversed(back.stacked), *reversed(back.carried)]
     while stack:
         node = stack.pop()
@@ -268,12 +272,27 @@ def _kept(back: _Backward, only_inputs: bool) -> list[Node]:
             continue
         seen.add(node)
         is_input = node.op.name == "input"
-        through = node in back.late or only_inputs or node.op.name in _CHEAP
+        cheap = node.op.name in _CHEAP or node in again
+        through = node in back.late or only_inputs or cheap
         if is_input or not through:
             kept[node] = None
         else:
             stack.extend(reversed(node.inputs))
     return list(kept)
+
+
+def _of_one(outputs: Sequence[Node]) -> set[Node]:
+    """Return the nodes that cheap gates compute of a single other value."""
+    found: set[Node] = set()
+    source: dict[Node, Node | None] = {}  # None for a constant
+    for node in toposort(outputs):
+        source[node] = None if node.op.name == "const" else node
+        if node.op.name in _CHEAP_OF_ONE:
+            sources = {source[each] for each in node.inputs} - {None}
+            if len(sources) < 2:
+                source[node] = sources.pop() if sources else None
+                found.add(node)
+    return found
 
 
 def _stacks(y: Node, body: _Body, kept: Sequence[Node]) -> dict[Node, Any]:
