@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -20,10 +21,23 @@ from pellucid.ir.types import TensorType
 from pellucid.tensors import Tensor, take, tensor
 from pellucid.tracing import symbol
 
-__all__ = ["Data", "Layout", "arrays_of", "rows_of", "some_rows"]
+__all__ = [
+    "Data",
+    "Entry",
+    "Inputs",
+    "Layout",
+    "Streamed",
+    "Whole",
+    "arrays_of",
+    "rows_of",
+    "some_rows",
+]
 
 _MOST_NUMBERS = 1 << 20
 """About how many numbers of windows a model sees that learns before training."""
+
+Inputs: TypeAlias = tuple[tuple[str, TensorType], ...]
+"""Names and types of what enters a program."""
 
 Data = dict[str, Column]
 """Columns of one length by name: `x` or `x.0`, `y` or `y.name`, `weight`."""
@@ -34,6 +48,11 @@ class _Rows:
     """A column that is an array: the number of its input."""
 
     values: int
+
+    @property
+    def rows(self) -> int:
+        """The number of the input that has a row for each row."""
+        return self.values
 
     def gather(self, inputs: Sequence[Tensor], rows: Tensor | None) -> Tensor:
         values = inputs[self.values]
@@ -48,6 +67,11 @@ class _Stretches:
     starts: int
     first: int
     length: int | None
+
+    @property
+    def rows(self) -> int:
+        """The number of the input that has a start for each row."""
+        return self.starts
 
     def gather(self, inputs: Sequence[Tensor], rows: Tensor | None) -> Tensor:
         starts = inputs[self.starts]
@@ -65,13 +89,30 @@ class Layout:
     Two data of one layout can share a program.
     """
 
-    inputs: tuple[tuple[str, TensorType], ...]
+    inputs: Inputs
     columns: tuple[tuple[str, _Rows | _Stretches], ...]
 
     @classmethod
     def of(cls, data: Mapping[str, Column]) -> Layout:
         """Return the layout of some data."""
         return _Reading(data).layout()
+
+    @cached_property
+    def by_row(self) -> frozenset[int]:
+        """The numbers of the inputs that have a row of their own for each row."""
+        return frozenset(each.rows for _, each in self.columns)
+
+    def parted(self, arrays: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        """Return the tables that rows read from, and the arrays of rows."""
+        kinds: tuple[list[Any], list[Any]] = [], []
+        for i, each in enumerate(arrays):
+            kinds[i in self.by_row].append(each)
+        return kinds
+
+    def joined(self, tables: Sequence[Any], rows: Sequence[Any]) -> list[Any]:
+        """Return what `parted` took apart."""
+        kinds = iter(tables), iter(rows)
+        return [next(kinds[i in self.by_row]) for i in range(len(self.inputs))]
 
     def symbols(self) -> list[Tensor]:
         """Return an input without a value for each array."""
@@ -82,6 +123,67 @@ class Layout:
     ) -> dict[str, Tensor]:
         """Return the columns of some rows by name; of all rows without `rows`."""
         return {name: each.gather(inputs, rows) for name, each in self.columns}
+
+
+_ORDER = ("order", TensorType((), np.dtype(np.int32)))
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Data that enter a program whole; a step takes its rows by their numbers.
+
+    `fixed` are the inputs that every step reads, `moving` what each row of a step
+    brings: names and types.
+    """
+
+    layout: Layout
+
+    @property
+    def fixed(self) -> Inputs:
+        """All data."""
+        return self.layout.inputs
+
+    @property
+    def moving(self) -> Inputs:
+        """The number of a row."""
+        return (_ORDER,)
+
+    def batch(
+        self, fixed: Sequence[Tensor], moving: Sequence[Tensor]
+    ) -> dict[str, Tensor]:
+        """Return the columns of a step by name."""
+        return self.layout.batch(fixed, moving[0])
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """Data of which a program gets only the rows of its steps, in their order.
+
+    Tables that rows read from enter whole.
+    """
+
+    layout: Layout
+
+    @property
+    def fixed(self) -> Inputs:
+        """The tables."""
+        return tuple(self.layout.parted(self.layout.inputs)[0])
+
+    @property
+    def moving(self) -> Inputs:
+        """The row itself, of each array."""
+        _, inputs = self.layout.parted(self.layout.inputs)
+        return tuple((name, t.with_shape(t.shape[1:])) for name, t in inputs)
+
+    def batch(
+        self, fixed: Sequence[Tensor], moving: Sequence[Tensor]
+    ) -> dict[str, Tensor]:
+        """Return the columns of a step by name."""
+        return self.layout.batch(self.layout.joined(fixed, moving))
+
+
+Entry: TypeAlias = Whole | Streamed
+"""How data enter a program."""
 
 
 def arrays_of(data: Mapping[str, Column]) -> list[Array]:

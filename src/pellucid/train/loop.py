@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 
 from pellucid.errors import NonFiniteError, message
+from pellucid.ir.graph import Array
 from pellucid.train.checkpoint import Progress, load_progress, save_progress
 from pellucid.train.columns import Data
 from pellucid.train.events import Event
+from pellucid.train.feed import Part
 from pellucid.train.history import History
 from pellucid.train.plan import Plan
 from pellucid.train.programs import EpochResult, Programs
@@ -103,8 +105,9 @@ class Loop:
         state, results = before.state, []
         try:
             most = self.programs.steps_a_run(state, self.plan)
-            for order in self.plan.parts(before.epoch, most):
-                result = self._part(before, state, order)
+            feed = self.programs.feed(self.plan)
+            for part in feed.parts(before.epoch, most):
+                result = self._part(before, state, part)
                 state = result.state
                 results.append(result)
             measured = self._measured(state, results)
@@ -125,11 +128,11 @@ class Loop:
             self.emit(Event("checkpoint", {"path": str(self.settings.checkpoint)}))
         return after
 
-    def _part(self, before: Progress, state: TrainState, order: Any) -> EpochResult:
+    def _part(self, before: Progress, state: TrainState, part: Part) -> EpochResult:
         run = self.programs.run_of(self.plan, before.epoch, before.monitor, state)
-        result = self.programs.steps(state, self.plan, run, order)
-        if not (np.isfinite(result.losses).all() and result.state.finite()):
-            self._report_fault(before, state, order)
+        result = self.programs.steps(state, self.plan, run, part)
+        if not self.programs.finite(result):
+            self._report_fault(before, state, part.order)
         return result
 
     def _measured(
@@ -211,14 +214,14 @@ class Loop:
 
     # --- when a number is lost ---
 
-    def _report_fault(self, before: Progress, state: TrainState, order: Any) -> None:
+    def _report_fault(self, before: Progress, state: TrainState, order: Array) -> None:
         """Find the first step that lost a number, and the gate; raise."""
         plan = self.plan
         run = self.programs.run_of(plan, before.epoch, before.monitor, state)
         for i in range(0, len(order), plan.batch):
-            rows = order[i : i + plan.batch]
-            found = self.programs.steps(state, plan, run, rows)
-            if not (np.isfinite(found.losses).all() and found.state.finite()):
+            part = self.programs.feed(plan).part(order[i : i + plan.batch])
+            found = self.programs.steps(state, plan, run, part)
+            if not self.programs.finite(found):
                 break
             state = found.state
         at = Snapshot(plan, before.epoch, before.monitor, state)

@@ -13,14 +13,15 @@ from pellucid.engines.program import Engine, Program, cost_of
 from pellucid.ir.graph import Array, Graph
 from pellucid.random import key_of
 from pellucid.train.columns import Data, Layout, arrays_of, some_rows
+from pellucid.train.feed import Feed, Part
 from pellucid.train.plan import Plan
 from pellucid.train.state import TrainState
 from pellucid.train.step import Recipe, epoch_graph, evaluate_graph, predict_graph
 
 __all__ = ["EpochResult", "Programs"]
 
-_MOST_STEPS, _FLOPS = 1024, 20_000_000_000
-"""The most steps, and the most arithmetic, of one run of a program."""
+_MOST_STEPS = 1024
+"""The most steps of one run of a program."""
 
 _MOST_EVALUATED, _MOST_PREDICTED = 4096, 65536
 """The most rows that one run evaluates, and predicts."""
@@ -43,27 +44,44 @@ class Programs:
         self._built: dict[Any, Program] = {}
         self._steps: dict[Any, int] = {}
         self._outputs: list[str] = [""]
+        self._feed: Feed | None = None
 
     def _program(self, key: Any, build: Callable[[], Graph]) -> Program:
         if key not in self._built:
             self._built[key] = self.engine.compile(build())
         return self._built[key]
 
+    def feed(self, plan: Plan) -> Feed:
+        """Return what brings a plan's rows; the last one is kept, with its data."""
+        if self._feed is None or self._feed.plan is not plan:
+            self._feed = Feed(plan, self.engine)
+        return self._feed
+
     def steps(
-        self, state: TrainState, plan: Plan, run: list[Array], order: Array
+        self, state: TrainState, plan: Plan, run: list[Array], part: Part
     ) -> EpochResult:
-        """Run the steps that take the rows of `order`."""
-        steps, rest = divmod(len(order), plan.batch)
-        sizes = steps, plan.batch, rest
+        """Run the steps of a part; the new state stays where the engine keeps it."""
+        entry = self.feed(plan).entry
+        sizes = part.steps, plan.batch, part.rest
         program = self._program(
-            ("epoch", *sizes, plan.layout),
-            partial(epoch_graph, self.recipe, state, plan.layout, *sizes),
+            ("epoch", *sizes, entry),
+            partial(epoch_graph, self.recipe, state, entry, *sizes),
         )
-        found = program(*state.leaves(), *plan.arrays, *run, order)
-        count = len(state.leaves())
-        new, losses, metrics = found[:count], found[count], found[count + 1 :]
-        named = dict(zip(self.recipe.metrics, metrics))
-        return EpochResult(state.with_leaves(new), losses, named)
+        leaves = [self.engine.place(each, wide=True) for each in state.leaves()]
+        found = program(*leaves, *part.fixed, *run, *part.moving)
+        new, count = state.with_leaves(found[: len(leaves)]), len(leaves)
+        losses, *metrics = self.engine.fetch(found[count:])
+        return EpochResult(new, losses, dict(zip(self.recipe.metrics, metrics)))
+
+    def finite(self, result: EpochResult) -> bool:
+        """Return whether every loss and every parameter is finite."""
+        if not np.isfinite(result.losses).all():
+            return False
+        return self.engine.finite(list(result.state.params.values()))
+
+    def fetched(self, state: TrainState) -> TrainState:
+        """Return a state whose leaves are NumPy arrays."""
+        return state.with_leaves(self.engine.fetch(state.leaves()))
 
     def steps_a_run(self, state: TrainState, plan: Plan) -> int:
         """Return the most steps of one run of a program.
@@ -71,10 +89,11 @@ class Programs:
         Between two runs training can be stopped and a lost number is noticed; so a
         run is kept to a fraction of a second, by the arithmetic of a step.
         """
-        key = plan.batch, plan.layout
+        entry = self.feed(plan).entry
+        key = plan.batch, entry
         if key not in self._steps:
-            one = epoch_graph(self.recipe, state, plan.layout, 1, plan.batch, 0)
-            few = _FLOPS // max(1, cost_of(one).flops)
+            one = epoch_graph(self.recipe, state, entry, 1, plan.batch, 0)
+            few = int(self.engine.flops_a_run) // max(1, cost_of(one).flops)
             self._steps[key] = min(max(few, 1), _MOST_STEPS)
         return self._steps[key]
 

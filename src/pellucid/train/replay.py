@@ -8,7 +8,7 @@ state, and is then run once more in the numpy engine, which shows every value.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -213,8 +213,8 @@ def advance(programs: Programs, start: Snapshot, step: int) -> Snapshot:
     state, plan = start.state, start.plan
     run = programs.run_of(plan, start.epoch, start.monitor, state)
     for each in range(step - start.step):
-        rows = plan.rows_of(start.epoch, each)
-        state = programs.steps(state, plan, run, rows).state
+        part = programs.feed(plan).part(plan.rows_of(start.epoch, each))
+        state = programs.steps(state, plan, run, part).state
     return Snapshot(plan, start.epoch, start.monitor, state)
 
 
@@ -227,6 +227,7 @@ def replay_step(programs: Programs, at: Snapshot, first: int) -> Replay:
     `at` holds the state before the step; `first` is the number of the epoch's first
     step.
     """
+    at = replace(at, state=programs.fetched(at.state))
     rows = at.plan.rows_of(at.epoch, at.step - first)
     built = replay_graph(programs.recipe, at.state, at.plan.layout, len(rows))
     values = _observe(programs, built.graph, at, rows)
@@ -281,6 +282,7 @@ def _gate(
 
 def first_fault(programs: Programs, at: Snapshot, first: int) -> str:
     """Name the first gate of a step that made a NaN or an infinity of finite inputs."""
+    at = replace(at, state=programs.fetched(at.state))
     rows = at.plan.rows_of(at.epoch, at.step - first)
     graph = replay_graph(programs.recipe, at.state, at.plan.layout, len(rows)).graph
     found: list[str] = []

@@ -73,10 +73,6 @@ class TrainState:
         named = self.named().items()
         return self.with_leaves([symbol(_type(each), name) for name, each in named])
 
-    def finite(self) -> bool:
-        """Return whether every parameter is finite."""
-        return all(bool(np.isfinite(each).all()) for each in self.params.values())
-
     def put_into(self, model: Module) -> None:
         """Give the parameters and the buffers to a model."""
         for name, parameter in model.named_parameters():

@@ -28,7 +28,7 @@ from pellucid.optim.base import Context, Transform, apply_updates
 from pellucid.random import fold_in, keys_from
 from pellucid.tensors import Parameter, Tensor, apply, apply_many, grad, tensor
 from pellucid.tracing import bound, graph_of, symbol
-from pellucid.train.columns import Layout
+from pellucid.train.columns import Entry, Inputs, Layout
 from pellucid.train.metrics import Metric
 from pellucid.train.state import TrainState
 
@@ -241,29 +241,34 @@ def _index(count: int, name: str) -> Tensor:
 
 
 def epoch_graph(
-    recipe: Recipe, like: TrainState, data: Layout, steps: int, batch: int, rest: int
+    recipe: Recipe, like: TrainState, data: Entry, steps: int, batch: int, rest: int
 ) -> Graph:
     """Return `steps` steps of `batch` rows, then one of `rest` rows if there are any.
 
-    Inputs: the state's leaves, the data, the run, and the rows in order,
-    `i32[steps · batch + rest]`. Outputs: the new state's leaves, then the loss and
-    each metric of every step.
+    Inputs: the state's leaves, the fixed part of the data, the run, what moves with
+    the steps, `[steps, batch, …]`, and with the rest, `[rest, …]`. Outputs: the new
+    state's leaves, then the loss and each metric of every step.
     """
-    state, arrays = like.as_symbols(), data.symbols()
+    state, fixed = like.as_symbols(), _symbols(data.fixed)
     run = Run.symbols(_loss_dtype(like))
-    order = _index(steps * batch + rest, "order")
-    inputs = [*state.leaves(), *arrays, *run.tensors(), order]
+    whole = _symbols(data.moving, steps, batch) if steps else []
+    tail = _symbols(data.moving, rest) if rest else []
+    inputs = [*state.leaves(), *fixed, *run.tensors(), *whole, *tail]
     records: list[list[Tensor]] = []
     if steps:
-        rows = order[: steps * batch].reshape(steps, batch)
-        state, record = _scan_steps(recipe, state, run, data, arrays, rows)
+        state, record = _scan_steps(recipe, state, run, data, fixed, whole)
         records.append(record)
     if rest:
-        found = _step(recipe, state, run, data.batch(arrays, order[steps * batch :]))
+        found = _step(recipe, state, run, data.batch(fixed, tail))
         state = found.state
         records.append([each.reshape(1) for each in (found.loss, *found.metrics)])
     joined = [apply("concat", *parts, axis=0) for parts in zip(*records)]
     return graph_of(inputs, [*state.leaves(), *joined])
+
+
+def _symbols(inputs: Inputs, *sizes: int) -> list[Tensor]:
+    """Return an input without a value for each, with more axes in front."""
+    return [symbol(t.with_shape((*sizes, *t.shape)), name) for name, t in inputs]
 
 
 def _loss_dtype(state: TrainState) -> Any:
@@ -274,26 +279,27 @@ def _scan_steps(
     recipe: Recipe,
     state: TrainState,
     run: Run,
-    data: Layout,
-    arrays: list[Tensor],
-    rows: Tensor,
+    data: Entry,
+    fixed: list[Tensor],
+    moving: list[Tensor],
 ) -> tuple[TrainState, list[Tensor]]:
-    steps, batch = rows.shape
-    inner, tables = state.as_symbols(), data.symbols()
-    inner_run, indices = Run.symbols(run.monitor.dtype), _index(batch, "rows")
-    found = _step(recipe, inner, inner_run, data.batch(tables, indices))
-    consts = [*tables, *inner_run.tensors()]
+    steps, batch = moving[0].shape[:2]
+    inner, inner_fixed = state.as_symbols(), _symbols(data.fixed)
+    inner_run = Run.symbols(run.monitor.dtype)
+    slices = _symbols(data.moving, batch)
+    found = _step(recipe, inner, inner_run, data.batch(inner_fixed, slices))
+    consts = [*inner_fixed, *inner_run.tensors()]
     body = graph_of(
-        [*consts, *inner.leaves(), indices],
+        [*consts, *inner.leaves(), *slices],
         [*found.state.leaves(), found.loss, *found.metrics],
     )
     carried = state.leaves()
     outputs = apply_many(
         "scan",
-        *arrays,
+        *fixed,
         *run.tensors(),
         *carried,
-        rows,
+        *moving,
         body=body,
         consts=len(consts),
         carries=len(carried),
