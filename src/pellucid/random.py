@@ -27,6 +27,7 @@ from pellucid.tensors import Tensor, apply, tensor
 
 __all__ = [
     "bernoulli",
+    "choices",
     "fold_in",
     "key_of",
     "keys_from",
@@ -113,6 +114,19 @@ def permutation(key: Tensor, n: int) -> Array:
     order = np.argsort(words.astype(np.uint16), kind="stable")
     upper = (words >> np.uint32(16)).astype(np.uint16)[order]
     return order[np.argsort(upper, kind="stable")].astype(np.int32)
+
+
+def choices(key: Tensor, n: int, count: int) -> Array:
+    """Return `count` of the numbers 0 to n − 1, drawn alone each, as `i32[count]`.
+
+    A number may come again.
+
+    >>> drawn = choices(key_of(0), 10, 1000)
+    >>> int(drawn.min()), int(drawn.max())
+    (0, 9)
+    """
+    words = random_words(key.value, np.array([0, _DRAW], np.uint32), count)
+    return (words.astype(np.uint64) * np.uint64(n) >> np.uint64(32)).astype(np.int32)
 
 
 # --- keys for layers that draw ---------------------------------------------------

@@ -36,6 +36,30 @@ def test_a_long_epoch_is_cut_into_parts_of_whole_steps():
     assert (np.concatenate(parts) == plan.order(0)).all()
 
 
+def test_an_epoch_may_draw_some_rows_of_many(xor, make_trainer):
+    X, y = xor
+    plan = Plan({"x": X, "y": y}, 32, True, 0, draw=1000)
+    drawn = plan.order(3)
+    counts = np.bincount(drawn, minlength=203)
+    assert (len(drawn), plan.steps, len(counts)) == (1000, 32, 203)
+    assert 0 < counts.max() < 20
+    assert counts.mean() == pytest.approx(counts.var(), rel=0.3)  # as Poisson's
+    assert (drawn != plan.order(4)).any()
+    trainer = make_trainer()
+    history = trainer.fit(X, y, epochs=2, batch_size=32, epoch_rows=100, verbose=0)
+    assert history["iterations"] == [4, 8]
+    found = trainer.replay(5)
+    assert (found.rows == Plan({"x": X}, 32, True, 0, draw=100).rows_of(1, 1)).all()
+    assert found.loss == pytest.approx(history["loss"][1], rel=0.3)
+
+
+def test_rows_that_are_drawn_come_in_no_order(xor, make_trainer):
+    with pytest.raises(ArgumentError, match="epoch_rows=9 and shuffle=False · rows"):
+        make_trainer().fit(*xor, epoch_rows=9, shuffle=False)
+    with pytest.raises(ArgumentError, match="epoch_rows=0 · expected a whole number"):
+        make_trainer().fit(*xor, epoch_rows=0)
+
+
 def test_one_epoch_of_descent_is_the_loop_written_by_hand(xor):
     X, y = xor
     target = y.reshape(-1, 1).astype(np.float32)

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from pellucid.ir.graph import Array
-from pellucid.random import fold_in, key_of, permutation
+from pellucid.random import choices, fold_in, key_of, permutation
 from pellucid.train.columns import Data, Layout, arrays_of
 
 __all__ = ["Plan"]
@@ -26,10 +26,16 @@ class Plan:
     batch: int
     shuffle: bool
     seed: int
+    draw: int | None = None
+    """How many rows an epoch draws at random; None: it takes every row once."""
 
     @cached_property
     def rows(self) -> int:
-        """The number of training rows."""
+        """The number of rows that an epoch takes."""
+        return self._all if self.draw is None else self.draw
+
+    @property
+    def _all(self) -> int:
         return len(next(iter(self.data.values())))
 
     @property
@@ -52,6 +58,8 @@ class Plan:
         if not self.shuffle:
             return np.arange(self.rows, dtype=np.int32)
         key = fold_in(fold_in(key_of(self.seed), _ORDER), epoch)
+        if self.draw is not None:
+            return choices(key, self._all, self.draw)
         return permutation(key, self.rows)
 
     def parts(self, epoch: int, most: int) -> Iterator[Array]:

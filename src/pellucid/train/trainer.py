@@ -106,6 +106,7 @@ class Trainer:
         *,
         epochs: int = 10,
         batch_size: int | None = 32,
+        epoch_rows: int | None = None,
         validation: Any = None,
         sample_weight: Any = None,
         class_weight: Any = None,
@@ -127,6 +128,9 @@ class Trainer:
             epochs: passes over the rows. A further call goes on from the last state.
             batch_size: rows an update: 1 is stochastic descent, None (all) is batch
                 descent.
+            epoch_rows: so many rows, drawn at random and perhaps twice, are an epoch,
+                as suits a long series with a window from every step. None: every row
+                once.
             validation: rows held out: a fraction, a count, or `(X, y)`. Of windows
                 the last in time are held out.
             sample_weight: a weight a row. `class_weight`: by label, or `balanced`.
@@ -140,16 +144,17 @@ class Trainer:
             events: a file that gets each event as a line of JSON.
             verbose: 0 is silent, 1 prints a line an epoch.
         """
-        _check(epochs, batch_size, patience)
-        self._check_order(shuffle, validation)
+        _check(epochs, batch_size, epoch_rows, patience)
+        self._check_order(shuffle, validation, epoch_rows)
         data = prepare(X, y, self._dtype, sample_weight, class_weight)
         train, held = hold_out(data, validation, self.seed, self._dtype)
         if self.progress is None:
             x = train["x"] if "x" in train else train["x.0"]
             self.model.adapt(rows_of(x), rows_of(train["y"]) if "y" in train else None)
         progress = self._progress()
-        rows = len(next(iter(train.values())))
-        plan = Plan(train, min(batch_size or rows, rows), shuffle, self.seed)
+        rows = epoch_rows or len(next(iter(train.values())))
+        batch = min(batch_size or rows, rows)
+        plan = Plan(train, batch, shuffle, self.seed, epoch_rows)
         self._check_targets(progress.state, data)
         settings = Settings(
             epochs,
@@ -189,8 +194,18 @@ class Trainer:
         state.put_into(self.model)
         self.progress = progress
 
-    def _check_order(self, shuffle: bool, validation: Any) -> None:
+    def _check_order(
+        self, shuffle: bool, validation: Any, epoch_rows: int | None
+    ) -> None:
         """Refuse to mix up rows where a state is carried from batch to batch."""
+        if epoch_rows is not None and not shuffle:
+            raise ArgumentError(
+                message(
+                    f"epoch_rows={epoch_rows} and shuffle=False",
+                    expected="rows that are drawn come in no order",
+                    hint="leave one of them out",
+                )
+            )
         carried = self.programs.recipe.carried
         by_share = isinstance(validation, int | float)
         if carried and (shuffle or by_share):
@@ -282,10 +297,11 @@ class Trainer:
         return Snapshot(plan, epoch, monitors[epoch], state)
 
 
-def _check(epochs: Any, batch_size: Any, patience: Any) -> None:
+def _check(epochs: Any, batch_size: Any, epoch_rows: Any, patience: Any) -> None:
     for name, value, least in (
         ("epochs", epochs, 0),
         ("batch_size", batch_size, 1),
+        ("epoch_rows", epoch_rows, 1),
         ("patience", patience, 1),
     ):
         if value is None and name != "epochs":
