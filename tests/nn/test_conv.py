@@ -426,5 +426,7 @@ def test_the_functions_check_what_no_layer_has_checked() -> None:
         F.conv(x, np.zeros((3, 2, 1, 1)), groups=2)
     with pytest.raises(ArgumentError, match="in_channels 4 does not divide"):
         F.conv_transpose(x, np.zeros((4, 2, 1, 1)), groups=3)
+    with pytest.raises(ShapeError, match=r"the bias is f64\[1\], expected \[4\]"):
+        F.conv(x, np.zeros((4, 4, 1, 1)), np.zeros(1))
     with pytest.raises(ShapeError, match="nothing of the output is left"):
         F.conv_transpose(x, np.zeros((4, 2, 1, 1)), padding=3)

@@ -327,6 +327,7 @@ BAD_SETTINGS: dict[str, tuple[Any, str]] = {
     "stride 0": (lambda: nn.AvgPool2d(2, stride=0), "stride must be .* ≥ 1"),
     "padding": (lambda: nn.MaxPool2d(3, padding=2), r"padding \(2, 2\) is more than h"),
     "output": (lambda: nn.AdaptiveAvgPool2d(0), "output_size must be"),
+    "factor": (lambda: nn.Upsample(scale_factor=1.5), "scale_factor must be"),  # type: ignore[arg-type]
     "scale": (lambda: F.upsample(np.zeros((1, 1, 2)), 0), "scale_factor must be"),
 }
 

@@ -158,7 +158,10 @@ def _alike(x: TensorLike, weight: TensorLike) -> tuple[Tensor, Tensor]:
 def _with_bias(y: Tensor, bias: TensorLike | None) -> Tensor:
     if bias is None:
         return y
-    return y + as_tensor(bias).reshape(-1, *(1,) * (y.ndim - 2))
+    bias = as_tensor(bias)
+    if bias.shape != y.shape[1:2]:
+        raise ShapeError(f"the bias is {bias.type}, expected [{y.shape[1]}]")
+    return y + bias.reshape(-1, *(1,) * (y.ndim - 2))
 
 
 # --- settings --------------------------------------------------------------------

@@ -6,6 +6,8 @@ Arguments are PyTorch's. What is computed, and where gradients go at ties, stand
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pellucid.functional import (
     adaptive_avg_pool,
     adaptive_max_pool,
@@ -263,8 +265,10 @@ class Upsample(Module):
     transparent = True
 
     def __init__(self, *, scale_factor: Sizes) -> None:
-        many = scale_factor if isinstance(scale_factor, int) else tuple(scale_factor)
-        self.scale_factor = many
+        many = isinstance(scale_factor, Sequence)
+        axes = len(scale_factor) if isinstance(scale_factor, Sequence) else 1
+        factors = per_axis("scale_factor", scale_factor, axes)
+        self.scale_factor: Sizes = factors if many else factors[0]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x with its entries repeated."""
