@@ -15,6 +15,7 @@ from pellucid.nn.losses import *  # noqa: F403
 from pellucid.nn.models import *  # noqa: F403
 from pellucid.nn.module import Module, buffer_updates, load, update_buffer
 from pellucid.nn.norm import *  # noqa: F403
+from pellucid.nn.perceptron import Perceptron, PerceptronFit
 from pellucid.nn.pooling import *  # noqa: F403
 from pellucid.nn.positions import (
     LearnedPositions,
@@ -52,6 +53,8 @@ __all__ = [
     "MultiheadAttention",
     "Neuron",
     "Parameter",
+    "Perceptron",
+    "PerceptronFit",
     "RNNCell",
     "RecurrentLanguageModel",
     "RotaryPositions",
