@@ -94,6 +94,10 @@ class Engine(ABC):
     flops_a_run: float = 2e10
     """The arithmetic that takes a fraction of a second."""
 
+    rows_at_once: int = 256
+    """The rows that go through a model together when it predicts: so many that what
+    lies between two layers stays in a processor's cache."""
+
     @property
     def room(self) -> int | None:
         """The bytes that a data set may take in the engine's place; None: any."""

@@ -119,7 +119,8 @@ class Programs:
                 partial(evaluate_graph, self.recipe, state, layout),
             )
             weight = float(np.sum(part["weight"])) if "weight" in part else size
-            found = program(*self._leaves(state), *arrays_of(part))
+            outputs = program(*self._leaves(state), *self._placed(layout, part))
+            found = self.engine.fetch(outputs)
             total += weight * np.array([float(each) for each in found])
             rows += weight
         return dict(zip(names, (total / rows).tolist()))
@@ -134,8 +135,8 @@ class Programs:
                 ("predict", layout, rows),
                 partial(self._predict_graph, state, layout, rows),
             )
-            outputs = program(*self._leaves(state), *arrays_of(part))
-            found.append(tuple(each[:count] for each in outputs))
+            outputs = program(*self._leaves(state), *self._placed(layout, part))
+            found.append(tuple(each[:count] for each in self.engine.fetch(outputs)))
         joined = [
             parts[0] if len(parts) == 1 else np.concatenate(parts)
             for parts in zip(*found)
@@ -144,11 +145,21 @@ class Programs:
         return named.get("", named)
 
     def _predict_graph(self, state: TrainState, layout: Layout, rows: int) -> Graph:
-        graph, self._outputs = predict_graph(self.recipe, state, layout, rows)
+        block = self.engine.rows_at_once
+        graph, self._outputs = predict_graph(self.recipe, state, layout, rows, block)
         return graph
 
-    def _leaves(self, state: TrainState) -> list[Array]:
-        return [*state.params.values(), *state.buffers.values()]
+    def _leaves(self, state: TrainState) -> list[Any]:
+        leaves = (*state.params.values(), *state.buffers.values())
+        return [self.engine.place(each, wide=True) for each in leaves]
+
+    def _placed(self, layout: Layout, data: Data) -> list[Any]:
+        """Return what programs take for some rows, whose work devices share."""
+        tables, rows = layout.parted(arrays_of(data))
+        return layout.joined(
+            [self.engine.place(each) for each in tables],
+            [self.engine.place(each, split=0) for each in rows],
+        )
 
 
 def _filled(data: Data) -> Data:

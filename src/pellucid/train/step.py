@@ -333,15 +333,13 @@ def evaluate_graph(recipe: Recipe, like: TrainState, data: Layout) -> Graph:
     return graph_of([*leaves.values(), *arrays], [loss, *metrics])
 
 
-_BLOCK = 256
-"""The rows that go through the model together when it predicts: what lies between
-two layers stays in the cache, and threads share the blocks."""
-
-
 def predict_graph(
-    recipe: Recipe, like: TrainState, data: Layout, rows: int
+    recipe: Recipe, like: TrainState, data: Layout, rows: int, block: int
 ) -> tuple[Graph, list[str]]:
-    """Return the model's outputs for some rows and their names, "" for one alone."""
+    """Return the model's outputs for some rows and their names, "" for one alone.
+
+    Many rows go through the model a block at a time.
+    """
     leaves, _ = _leaves_in(like)
     arrays = data.symbols()
 
@@ -350,10 +348,10 @@ def predict_graph(
         return dict(found) if isinstance(found, Mapping) else {"": found}
 
     with bound(recipe.leaves(), leaves), _mode(recipe.model, False):
-        if rows % _BLOCK or rows == _BLOCK:
+        if rows % block or rows == block:
             named = outputs(None)
         else:
-            order = tensor(np.arange(rows, dtype=np.int32).reshape(-1, _BLOCK))
+            order = tensor(np.arange(rows, dtype=np.int32).reshape(-1, block))
             _, named = scan(lambda carry, some: (carry, outputs(some)), (), order)
             named = {
                 name: each.reshape(rows, *each.shape[2:])

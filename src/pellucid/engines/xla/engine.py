@@ -39,12 +39,11 @@ class XlaEngine(Engine):
     """
 
     name = "xla"
+    rows_at_once = 4096
 
     def __init__(self, capacity: int = 256, **options: Any) -> None:
         super().__init__(capacity)
         self.settings = Settings.of(options)
-        bfloat16 = self.settings.compute == "bfloat16"
-        self.numbers = Numbers(self.settings.precision, bfloat16)
 
     @cached_property
     def devices(self) -> Devices:
@@ -52,9 +51,19 @@ class XlaEngine(Engine):
         return Devices.of(self.settings)
 
     @cached_property
+    def numbers(self) -> Numbers:
+        """How numbers are computed."""
+        bfloat16 = self.settings.compute == "bfloat16"
+        return Numbers(self.settings.precision, bfloat16, rolled=self._on_cpu)
+
+    @property
+    def _on_cpu(self) -> bool:
+        return bool(self.devices.first.platform == "cpu")
+
+    @cached_property
     def flops_a_run(self) -> float:  # type: ignore[override]
         """The arithmetic that takes a fraction of a second."""
-        one = 2e10 if self.devices.first.platform == "cpu" else 2e12
+        one = 2e10 if self._on_cpu else 2e12
         return one * self.devices.count
 
     @cached_property

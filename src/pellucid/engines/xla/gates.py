@@ -27,17 +27,19 @@ Lowered: TypeAlias = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Numbers:
-    """How products of `f32` are computed.
+    """How products of `f32` are computed, and random words.
 
     `precision` is what the device may round in a product: `highest` is all of `f32`,
     `high` and `default` are what the device finds worth its speed (three passes and
     one pass of bfloat16 on a TPU, TF32 on some GPUs). With `bfloat16`, operands and
     results of products are rounded to bfloat16; sums inside are kept in `f32`, and
-    so is everything else.
+    so is everything else. The rounds of random words are `rolled` into a loop where
+    that costs no time: it is sooner compiled.
     """
 
     precision: str = "highest"
     bfloat16: bool = False
+    rolled: bool = False
 
 
 # --- elementwise -----------------------------------------------------------------
@@ -203,10 +205,13 @@ def _scatter_add(node: Node, numbers: Numbers) -> Lowered:
 
 
 def _random_bits(node: Node, numbers: Numbers) -> Lowered:
-    shape = node.shape
-    return lambda key, counter: random_words(key, counter, math.prod(shape)).reshape(
-        shape
-    )
+    shape, rolled = node.shape, numbers.rolled
+
+    def words(key: Any, counter: Any) -> Any:
+        flat = random_words(key, counter, math.prod(shape), rolled=rolled)
+        return flat.reshape(shape)
+
+    return words
 
 
 # --- the table -------------------------------------------------------------------

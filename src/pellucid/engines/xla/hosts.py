@@ -1,4 +1,4 @@
-"""Several processes that compute together: how they meet, and what they tell each other.
+"""Several processes that compute together: how they meet, what they tell each other.
 
 Each process runs the same program on its own devices; JAX moves numbers among them.
 Whoever starts the processes says where the first one listens: arguments, Pellucid's
