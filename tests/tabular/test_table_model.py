@@ -211,7 +211,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     nn.Linear(2, 3).save(tmp_path / "layer.safetensors")
     with pytest.raises(ModelFileError) as found:
         TableModel.load(tmp_path / "layer.safetensors")
-    assert "does not hold a model of a table · it holds a module" in str(found.value)
+    assert "does not hold a model of a table · it holds 'module'" in str(found.value)
     (tmp_path / "text.csv").write_text("a,b\n1,2\n3,4\n")
     with pytest.raises(ModelFileError, match="is not a model file"):
         TableModel.load(tmp_path / "text.csv")

@@ -50,7 +50,7 @@ class ImageSettings(RunSettings):
     """The maps of each convolution; after each the sides are halved."""
     hidden: tuple[int, ...]
     """The width of each hidden layer behind the convolutions."""
-    augment: tuple[str, ...] = ()
+    augment: tuple[str, ...]
     """What training images are changed by, of `AUGMENTATIONS`."""
 
     def __post_init__(self) -> None:
@@ -91,10 +91,12 @@ def _defaults(count: int, size: Size) -> dict[str, Any]:
         "epochs": min(max(round(150_000 / max(count, 1)), 8), 60),
         "batch_size": 32 if count < 5000 else 64,
         # A halving for each; what is left is at least 4 pixels wide.
-        "channels": (16, 32, 64)[: max(min(size).bit_length() - 2, 0)],
+        "channels": (16, 32, 64)[: max((min(size) // 4).bit_length() - 1, 0)],
         "hidden": (64,),
         "lr": 3e-3,
         "dropout": 0.2,
         "weight_decay": 0.1,
+        # Moved a little a class is the same class, and more is learned from few.
+        "augment": ("shift",),
         "engine": current().engine,
     }

@@ -120,7 +120,7 @@ def load_model(path: str | os.PathLike[str], *classes: type[Model]) -> Model:
     raise ModelFileError(
         message(
             f"{name} does not hold a model of {known}",
-            expected=f"it holds a {held}",
+            expected=f"it holds {held!r}",
             hint="give a file that 'pellucid train' wrote",
         )
     )
