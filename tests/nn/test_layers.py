@@ -241,6 +241,18 @@ def test_flatten_joins_axes() -> None:
         nn.Flatten(2, 1)(x)
 
 
+def test_unflatten_is_the_way_back() -> None:
+    x = np.arange(24.0, dtype=np.float32).reshape(2, 3, 4)
+    flat = nn.Flatten()(x)
+    np.testing.assert_array_equal(nn.Unflatten(1, (3, 4))(flat).value, x)
+    np.testing.assert_array_equal(nn.Unflatten(-1, [3, 4])(flat).value, x)
+    with pytest.raises(
+        ShapeError, match=r"axis 1 of f32\[2,12\] is not \[5, 2\] · exp"
+    ):
+        nn.Unflatten(1, (5, 2))(flat)
+    assert nn.from_spec(nn.to_spec(nn.Unflatten(1, (3, 4)))).unflattened_size == (3, 4)
+
+
 def test_identity_returns_its_input() -> None:
     x = tensor(X)
     assert nn.Identity()(x) is x
@@ -304,6 +316,16 @@ def test_what_was_fitted_is_state_and_comes_back() -> None:
     other.load_state_dict(state)
     np.testing.assert_array_equal(other(X).value, layer(X).value)
     assert not list(layer.parameters())
+
+
+def test_a_target_scale_is_found_in_the_last_of_several_sequences() -> None:
+    net = nn.Sequential(
+        nn.Linear(3, 1), nn.Sequential(nn.Linear(1, 1), nn.Unstandardize(1))
+    )
+    assert net.target_scale is net[1][1]
+    net.adapt(X, X[:, 0])
+    assert net.target_scale.is_fitted
+    assert nn.Sequential(nn.Linear(3, 1)).target_scale is None
 
 
 def test_unstandardize_is_the_inverse() -> None:

@@ -9,7 +9,11 @@ from pellucid.nn.cells import GRUCell, LSTMCell, RNNCell
 from pellucid.nn.containers import MLP, Sequential
 from pellucid.nn.conv import *  # noqa: F403
 from pellucid.nn.embedding import Embedding
-from pellucid.nn.language import RecurrentLanguageModel, TransformerLanguageModel
+from pellucid.nn.language import (
+    LanguageModel,
+    RecurrentLanguageModel,
+    TransformerLanguageModel,
+)
 from pellucid.nn.linear import Linear, Maxout, Neuron
 from pellucid.nn.losses import *  # noqa: F403
 from pellucid.nn.models import *  # noqa: F403
@@ -24,7 +28,7 @@ from pellucid.nn.positions import (
 )
 from pellucid.nn.recurrent import GRU, LSTM, RNN
 from pellucid.nn.scaling import Standardize, StandardizeChannels, Unstandardize
-from pellucid.nn.simple import Dropout, Flatten, Identity
+from pellucid.nn.simple import Dropout, Flatten, Identity, Unflatten
 from pellucid.nn.spec import from_spec, register, to_spec
 from pellucid.nn.transformer import (
     TransformerDecoder,
@@ -46,6 +50,7 @@ __all__ = [
     "GRUCell",
     "Identity",
     "LSTMCell",
+    "LanguageModel",
     "LearnedPositions",
     "Linear",
     "Maxout",
@@ -67,6 +72,7 @@ __all__ = [
     "TransformerEncoder",
     "TransformerEncoderLayer",
     "TransformerLanguageModel",
+    "Unflatten",
     "Unstandardize",
     "buffer_updates",
     "from_spec",

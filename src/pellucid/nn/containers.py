@@ -10,8 +10,8 @@ from pellucid.ir.graph import Array
 from pellucid.nn.activations import activation_layer
 from pellucid.nn.augment import Augmentation
 from pellucid.nn.linear import Linear, Weighted, positive
-from pellucid.nn.module import Module
-from pellucid.nn.scaling import Standardize, Unstandardize
+from pellucid.nn.module import Module, Targets
+from pellucid.nn.scaling import Standardize, Unstandardize, fit_scale
 from pellucid.nn.simple import Dropout
 from pellucid.tensors import as_tensor
 
@@ -79,7 +79,7 @@ class Sequential(Module):
         self._tell_what_follows()
         return self
 
-    def adapt(self, inputs: Array, targets: Array | None = None) -> None:
+    def adapt(self, inputs: Array, targets: Targets = None) -> None:
         """Fit a leading `Standardize` to inputs, a trailing `Unstandardize` to targets.
 
         Augmentation may stand in front. One that was fitted before stays as it is.
@@ -89,13 +89,16 @@ class Sequential(Module):
             inputs, layers = first.rest(as_tensor(inputs)).value, layers[1:]
         if layers and isinstance(layers[0], Standardize) and not layers[0].is_fitted:
             layers[0].fit(inputs)
+        fit_scale(self.target_scale, targets)
+
+    @property
+    def target_scale(self) -> Any:
+        """The last layer where it is an `Unstandardize`, or what the last one says."""
+        layers = list(self)
         last = layers[-1] if layers else None
-        if (
-            isinstance(last, Unstandardize)
-            and not last.is_fitted
-            and targets is not None
-        ):
-            last.fit(targets)
+        if last is None or isinstance(last, Unstandardize):
+            return last
+        return last.target_scale
 
     def _tell_what_follows(self) -> None:
         layers = list(_flat(self))

@@ -11,7 +11,7 @@ import inspect
 import os
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -38,9 +38,11 @@ from pellucid.random import key_of, keys_from
 from pellucid.tensors import Buffer, Parameter, Tensor, as_tensor
 from pellucid.tracing import symbol, symbols
 
-__all__ = ["Module", "buffer_updates", "load", "update_buffer"]
+__all__ = ["Module", "Targets", "buffer_updates", "load", "update_buffer"]
 
 _PLACE = re.compile(r" · [^ ]+:\d+$")
+
+Targets: TypeAlias = "Array | Mapping[str, Array] | None"
 
 Kind = TypeVar("Kind")
 Self = TypeVar("Self", bound="Module")
@@ -222,12 +224,22 @@ class Module(Specified):
                 assign(leaf, leaf.value, target)
         return self
 
-    def adapt(self, inputs: Array, targets: Array | None = None) -> None:
+    def adapt(self, inputs: Array, targets: Targets = None) -> None:
         """Learn what is learned before training, such as means, from its data.
 
-        The trainer calls it once with the training part. Most modules learn nothing
-        here; `Sequential` fits its `Standardize` and its `Unstandardize`.
+        The trainer calls it once with the training part; `targets` is a dict where
+        they have names. Most modules learn nothing here; `Sequential` fits its
+        `Standardize` and its `Unstandardize`.
         """
+
+    @property
+    def target_scale(self) -> Any:
+        """The layer that brings outputs back to the units of the targets, if any.
+
+        A trainer takes the loss in front of it, in standard units. A model of several
+        outputs may return a dict of such layers by the output's name.
+        """
+        return None
 
     # --- state ---
 

@@ -6,6 +6,7 @@ Fitted once, to the training part; never trained.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,10 @@ import numpy as np
 from pellucid.configuration import current
 from pellucid.errors import DataError, NotFittedError, ShapeError, message
 from pellucid.ir.graph import Array
-from pellucid.nn.module import Module
+from pellucid.nn.module import Module, Targets
 from pellucid.tensors import Buffer, Tensor
 
-__all__ = ["Standardize", "StandardizeChannels", "Unstandardize"]
+__all__ = ["Standardize", "StandardizeChannels", "Unstandardize", "fit_scale"]
 
 ROWS = 1024
 """The images that are looked at together for their mean."""
@@ -173,3 +174,13 @@ class Unstandardize(_Scaling):
         """Return y, which is in the target's units, in standard units."""
         self._need_fit()
         return (y - self.mean) / self.scale
+
+
+def fit_scale(scale: Any, targets: Targets) -> None:
+    """Fit a `target_scale` of a module, or a dict of them, where it was not before."""
+    if isinstance(scale, Mapping):
+        named = targets if isinstance(targets, Mapping) else {}
+        for name, each in scale.items():
+            fit_scale(each, named.get(name))
+    elif scale is not None and targets is not None and not scale.is_fitted:
+        scale.fit(targets)

@@ -1,13 +1,16 @@
-"""Layers without weights: `Identity`, `Flatten`, `Dropout`."""
+"""Layers without weights: `Identity`, `Flatten`, `Unflatten`, `Dropout`."""
 
 from __future__ import annotations
 
-from pellucid.errors import ArgumentError, ShapeError
+import math
+from collections.abc import Sequence
+
+from pellucid.errors import ArgumentError, ShapeError, message
 from pellucid.functional import dropout
 from pellucid.nn.module import Module
 from pellucid.tensors import Tensor, whole_axes
 
-__all__ = ["Dropout", "Flatten", "Identity"]
+__all__ = ["Dropout", "Flatten", "Identity", "Unflatten"]
 
 
 class Identity(Module):
@@ -42,6 +45,34 @@ class Flatten(Module):
         for each in x.shape[first : last + 1]:
             size *= each
         return x.reshape((*x.shape[:first], size, *x.shape[last + 1 :]))
+
+
+class Unflatten(Module):
+    """Makes several axes of one: `[batch, a · b]` becomes `[batch, a, b]`.
+
+    >>> from pellucid.tensors import tensor
+    >>> Unflatten(1, (2, 2))(tensor([[1.0, 2.0, 3.0, 4.0]])).shape
+    (1, 2, 2)
+    """
+
+    transparent = True
+
+    def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
+        self.dim, self.unflattened_size = dim, tuple(unflattened_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x with the axis `dim` as axes of the given sizes."""
+        (axis,) = whole_axes(x, self.dim)
+        if math.prod(self.unflattened_size) != x.shape[axis]:
+            raise ShapeError(
+                message(
+                    f"axis {axis} of {x.type} is not {list(self.unflattened_size)}",
+                    expected=f"expected a size of {math.prod(self.unflattened_size)}",
+                )
+            )
+        return x.reshape(
+            (*x.shape[:axis], *self.unflattened_size, *x.shape[axis + 1 :])
+        )
 
 
 class Dropout(Module):
