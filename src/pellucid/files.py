@@ -103,14 +103,18 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
         raise ModelFileError(message(what, expected=kept)) from error
 
 
-def read_file(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, Any]]:
+def read_file(
+    path: str | os.PathLike[str], content: bytes | None = None
+) -> tuple[Arrays, dict[str, Any]]:
     """Read the arrays, in order of their names, and the header of a file.
+
+    `content` is what the file holds, where that was read before.
 
     Raises:
         ModelFileError: the file is missing, empty, cut short, damaged, of another
             program, or of a newer Pellucid; the message says which.
     """
-    tensors, metadata = _read(path)
+    tensors, metadata = _read(path, content)
     return tensors, _header(metadata, repr(os.fspath(path)))
 
 
@@ -188,9 +192,12 @@ def _cause(error: OSError) -> str:
     return _CAUSES.get(error.errno or 0) or (error.strerror or str(error)).lower()
 
 
-def _read(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, str]]:
+def _read(
+    path: str | os.PathLike[str], content: bytes | None = None
+) -> tuple[Arrays, dict[str, str]]:
     name = repr(os.fspath(path))
-    content = _content(Path(path), name)
+    if content is None:
+        content = _content(Path(path), name)
     metadata = _check_layout(content, name)
     try:
         found = safetensors.numpy.load(content)

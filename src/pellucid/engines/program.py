@@ -103,10 +103,18 @@ class Engine(ABC):
         """The bytes that a data set may take in the engine's place; None: any."""
         return None
 
+    own_rows: bool = False
+    """Whether each process that computes with this one brings rows of its own."""
+
     @property
-    def leads(self) -> bool:
-        """Whether this process speaks for all that compute together."""
-        return True
+    def processes(self) -> int:
+        """How many processes compute together."""
+        return 1
+
+    @property
+    def process(self) -> int:
+        """The number of this one; the first, 0, writes what all would write."""
+        return 0
 
     def __init__(self, capacity: int = 256) -> None:
         self._capacity = capacity

@@ -58,10 +58,16 @@ def save_progress(
 
 
 def load_progress(
-    path: str | Path, like: TrainState, settings: dict[str, Any]
+    path: str | Path,
+    like: TrainState,
+    settings: dict[str, Any],
+    content: bytes | None = None,
 ) -> Progress:
-    """Read a checkpoint of a training with this state's shape and these settings."""
-    tensors, header = read_file(path)
+    """Read a checkpoint of a training with this state's shape and these settings.
+
+    `content` is what the file holds, where another process has read it.
+    """
+    tensors, header = read_file(path, content)
     if header.get("kind") != "checkpoint":
         raise ModelFileError(message(f"{str(path)!r} is not a checkpoint"))
     for name, value in settings.items():

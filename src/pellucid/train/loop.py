@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.errors import NonFiniteError, message
+from pellucid.errors import LostHostError, NonFiniteError, message
 from pellucid.ir.graph import Array
 from pellucid.train.checkpoint import Progress, load_progress, save_progress
 from pellucid.train.columns import Data
@@ -25,6 +25,7 @@ from pellucid.train.plan import Plan
 from pellucid.train.programs import EpochResult, Programs
 from pellucid.train.replay import Journal, Snapshot, first_fault
 from pellucid.train.state import TrainState
+from pellucid.train.together import read_by_first
 
 __all__ = ["Loop", "LostNumberError", "Settings"]
 
@@ -77,13 +78,32 @@ class Loop:
         except KeyboardInterrupt:
             # Between two epochs: someone looked at an event, or a file was written.
             stopped = "interrupted"
+        except LostHostError as error:
+            raise self._lost(error, progress) from error
         return self._finished(progress, stopped)
 
-    def _resumed(self, progress: Progress) -> Progress:
+    def _lost(self, error: LostHostError, progress: Progress) -> LostHostError:
+        """Word the end of a training that lost a process."""
         path = self.settings.checkpoint
-        if path is None or not self.settings.resume or not path.exists():
+        kept = path is not None and progress.epoch > 0
+        return LostHostError(
+            message(
+                str(error),
+                expected=f"{progress.epoch} epochs were done",
+                hint=f"go on from {str(path)!r} with resume, on any number of hosts"
+                if kept
+                else "name a checkpoint, to be able to go on after a loss",
+            )
+        )
+
+    def _resumed(self, progress: Progress) -> Progress:
+        path, engine = self.settings.checkpoint, self.programs.engine
+        if path is None or not self.settings.resume:
             return progress
-        return load_progress(path, progress.state, self._fingerprint())
+        content = read_by_first(path, engine)
+        if content is None:
+            return progress
+        return load_progress(path, progress.state, self._fingerprint(), content)
 
     def _fingerprint(self) -> dict[str, Any]:
         plan = self.plan
@@ -124,9 +144,20 @@ class Loop:
         after = self._judged(before, state, row)
         self.emit(Event("epoch", {"epochs": last, **row}))
         if self.settings.checkpoint is not None:
-            save_progress(self.settings.checkpoint, after, self._fingerprint())
-            self.emit(Event("checkpoint", {"path": str(self.settings.checkpoint)}))
+            self._save(self.settings.checkpoint, after)
         return after
+
+    def _save(self, path: Path, progress: Progress) -> None:
+        """Write a checkpoint; all processes fetch what the first one writes."""
+        programs, best = self.programs, progress.best
+        whole = replace(
+            progress,
+            state=programs.fetched(progress.state),
+            best=None if best is None else programs.fetched(best),
+        )
+        if programs.engine.process == 0:
+            save_progress(path, whole, self._fingerprint())
+        self.emit(Event("checkpoint", {"path": str(path)}))
 
     def _part(self, before: Progress, state: TrainState, part: Part) -> EpochResult:
         run = self.programs.run_of(self.plan, before.epoch, before.monitor, state)

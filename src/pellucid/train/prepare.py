@@ -11,9 +11,11 @@ import numpy as np
 from pellucid.data.arrays import as_arrays
 from pellucid.data.split import split_rows
 from pellucid.data.windows import Column, Slices, Windows, part_in_time
+from pellucid.engines.program import Engine
 from pellucid.errors import ArgumentError, DataError, message
 from pellucid.ir.graph import Array
 from pellucid.train.columns import Data, some_rows
+from pellucid.train.together import together
 
 __all__ = ["hold_out", "named_inputs", "prepare"]
 
@@ -65,12 +67,19 @@ def _one_table(data: Data, dtype: Any) -> Data:
 
 
 def prepare(
-    X: Any, y: Any, dtype: Any, sample_weight: Any = None, class_weight: Any = None
+    X: Any,
+    y: Any,
+    dtype: Any,
+    sample_weight: Any = None,
+    class_weight: Any = None,
+    *,
+    engine: Engine | None = None,
 ) -> Data:
     """Return features, targets and weights by name, checked and of one length.
 
     Without `y` the features are their own target, as for an autoencoder; but
-    `Windows` bring their own.
+    `Windows` bring their own. Where each process of an engine brings rows, all of
+    them come back.
     """
     data = _inputs(X, dtype)
     first = next(iter(data.values()))
@@ -82,7 +91,10 @@ def prepare(
     for name, target in (y if isinstance(y, Mapping) else {"": y}).items():
         column = _target(target, len(first), dtype)
         data[f"y.{name}" if name else "y"] = column
-    data = _one_table(data, dtype)
+    data = together(_one_table(data, dtype), engine)
+    if sample_weight is not None:
+        own: Data = {"sample_weight": np.asarray(sample_weight, dtype=np.float64)}
+        sample_weight = together(own, engine)["sample_weight"]
     weight = _weights(data, sample_weight, class_weight, dtype)
     return data if weight is None else {**data, "weight": weight}
 
@@ -123,7 +135,7 @@ def _class_weights(data: Data, given: Any) -> Any:
 
 
 def hold_out(
-    data: Data, validation: Any, seed: int, dtype: Any
+    data: Data, validation: Any, seed: int, dtype: Any, engine: Engine
 ) -> tuple[Data, Data | None]:
     """Return the training part and the validation part.
 
@@ -133,13 +145,14 @@ def hold_out(
     if validation is None:
         return data, None
     if isinstance(validation, Windows):
-        return data, prepare(validation, None, dtype)
+        return data, prepare(validation, None, dtype, engine=engine)
     if isinstance(validation, tuple | list):
         if len(validation) not in (2, 3):
             raise ArgumentError(
                 "validation is a fraction, or (X, y), or (X, y, weight)"
             )
-        return data, prepare(validation[0], validation[1], dtype, *validation[2:])
+        X, y, *weight = validation
+        return data, prepare(X, y, dtype, *weight, engine=engine)
     kept, held = _parted(data, validation, seed)
     return some_rows(data, kept), some_rows(data, held)
 

@@ -29,6 +29,7 @@ from pellucid.train.programs import Programs
 from pellucid.train.replay import Journal, Replay, Snapshot, advance, replay_step
 from pellucid.train.state import TrainState
 from pellucid.train.step import Recipe
+from pellucid.train.together import check_alike
 
 __all__ = ["Trainer"]
 
@@ -45,6 +46,8 @@ class Trainer:
         loss_weights: each named loss's share of the total.
         seed: decides the order of rows, the validation part, and all that layers draw.
         engine: the name of an engine; the configured one by default.
+        options: of the engine, by name, such as `device="gpu"` of `xla`; they are
+            listed in `docs/xla.md`.
 
     >>> import numpy as np
     >>> from pellucid import nn, optim
@@ -65,6 +68,7 @@ class Trainer:
         loss_weights: Mapping[str, float] | None = None,
         seed: int = 0,
         engine: str | None = None,
+        **options: Any,
     ) -> None:
         key_of(seed)
         self.model = model
@@ -76,7 +80,7 @@ class Trainer:
             loss_weights or {},
         )
         self.seed = seed
-        self.programs = Programs(recipe, engine_named(engine))
+        self.programs = Programs(recipe, engine_named(engine, **options))
         self.progress: Progress | None = None
         self._journal = Journal()
         self._subscribers: list[Subscriber] = []
@@ -146,8 +150,10 @@ class Trainer:
         """
         _check(epochs, batch_size, epoch_rows, patience)
         self._check_order(shuffle, validation, epoch_rows)
-        data = prepare(X, y, self._dtype, sample_weight, class_weight)
-        train, held = hold_out(data, validation, self.seed, self._dtype)
+        engine = self.programs.engine
+        given = X, y, self._dtype, sample_weight, class_weight
+        data = prepare(*given, engine=engine)
+        train, held = hold_out(data, validation, self.seed, self._dtype, engine)
         if self.progress is None:
             x = train["x"] if "x" in train else train["x.0"]
             self.model.adapt(rows_of(x), rows_of(train["y"]) if "y" in train else None)
@@ -156,6 +162,7 @@ class Trainer:
         batch = min(batch_size or rows, rows)
         plan = Plan(train, batch, shuffle, self.seed, epoch_rows)
         self._check_targets(progress.state, data)
+        check_alike(data, progress.state, engine)
         settings = Settings(
             epochs,
             patience,
@@ -166,9 +173,10 @@ class Trainer:
         )
         with ExitStack() as stack:
             listeners = list(self._subscribers)
-            if verbose:
+            first = engine.process == 0
+            if verbose and first:
                 listeners.append(Printer())
-            if events is not None:
+            if events is not None and first:
                 listeners.append(stack.enter_context(JsonLines(events)))
 
             def emit(event: Event) -> None:
@@ -191,7 +199,7 @@ class Trainer:
 
     def _take(self, progress: Progress, restore_best: bool) -> None:
         state = progress.best_or_last() if restore_best else progress.state
-        state.put_into(self.model)
+        self.programs.fetched(state).put_into(self.model)
         self.progress = progress
 
     def _check_order(
@@ -247,7 +255,8 @@ class Trainer:
         self, X: Any, y: Any = None, *, sample_weight: Any = None
     ) -> dict[str, float]:
         """Return the loss and the metrics on some rows, in evaluation mode."""
-        data = prepare(X, y, self._dtype, sample_weight)
+        engine = self.programs.engine
+        data = prepare(X, y, self._dtype, sample_weight, engine=engine)
         return self.programs.evaluate(self._current(), data)
 
     def predict(self, X: Any) -> Any:

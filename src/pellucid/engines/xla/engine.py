@@ -75,9 +75,19 @@ class XlaEngine(Engine):
         return None if most is None else most // 2
 
     @property
-    def leads(self) -> bool:
-        """Whether this is the first process."""
-        return self.devices.hosts.index == 0
+    def own_rows(self) -> bool:  # type: ignore[override]
+        """Whether each process brings rows of its own."""
+        return self.settings.rows == "own"
+
+    @property
+    def processes(self) -> int:
+        """How many processes compute together."""
+        return self.devices.hosts.count
+
+    @property
+    def process(self) -> int:
+        """The number of this process."""
+        return self.devices.hosts.index
 
     def place(self, array: Any, *, split: int | None = None, wide: bool = False) -> Any:
         """Copy an array to the devices."""
