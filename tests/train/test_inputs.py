@@ -67,3 +67,21 @@ def test_a_lone_input_has_rows_and_columns():
     trainer = Trainer(net(), nn.CrossEntropyLoss())
     with pytest.raises(DataError, match=r"X has shape \(4,\) · expected rows and"):
         trainer.fit(np.arange(4), np.arange(4) % 2, verbose=0)
+
+
+def test_few_wide_rows_are_evaluated_at_a_time_and_give_the_same_means():
+    sizes = []
+
+    class Mean(nn.Module):
+        def forward(self, x):
+            sizes.append(len(x))
+            return x.astype("f32").mean((1, 2))[:, None] / 100
+
+    images = np.random.default_rng(0).integers(0, 256, (150, 200, 300), np.uint8)
+    model = nn.Sequential(Mean(), nn.Linear(1, 2))
+    labels = np.arange(150) % 2
+    trainer = Trainer(model, nn.CrossEntropyLoss(), engine="numpy")
+    found = trainer.evaluate(images, labels)["loss"]
+    assert sizes == [64, 22]  # a program for each size
+    whole = F.cross_entropy(model.eval()(images), labels).item()
+    assert found == pytest.approx(whole, rel=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,12 @@ _MOST_STEPS = 1024
 
 _MOST_EVALUATED, _MOST_PREDICTED = 4096, 65536
 """The most rows that one run evaluates, and predicts."""
+
+_MOST_NUMBERS = 1 << 21
+"""About how many numbers of wide rows, such as images, one run evaluates.
+
+What layers make of them may be many times as many, all in memory at once.
+"""
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,7 @@ class Programs:
         """Return the mean loss and metrics over some rows, in evaluation mode."""
         names = ["loss", *self.recipe.metrics]
         total, rows = np.zeros(len(names)), 0.0
-        for part, size in _parts(data, _MOST_EVALUATED):
+        for part, size in _parts(data, _rows_at_once(data)):
             layout = Layout.of(part)
             program = self._program(
                 ("evaluate", layout),
@@ -160,6 +167,13 @@ class Programs:
             [self.engine.place(each) for each in tables],
             [self.engine.place(each, split=0) for each in rows],
         )
+
+
+def _rows_at_once(data: Data) -> int:
+    """Return how many rows are evaluated together: a power of two, fewer wide ones."""
+    numbers = sum(math.prod(each.shape[1:]) for each in data.values())
+    fitting = 1 << max(_MOST_NUMBERS // max(numbers, 1), 64).bit_length() - 1
+    return min(fitting, _MOST_EVALUATED)
 
 
 def _filled(data: Data) -> Data:
