@@ -145,7 +145,7 @@ def linear_trainer(prepared: PreparedImages, epochs: int) -> Trainer:
     with keys_from(key_of(settings.seed)):
         scaling = StandardizeChannels(images.channels)
         network = Sequential(scaling, Flatten(), Linear(inputs, outputs))
-    rate = OneCycle(2e-3, max(prepared.steps(epochs), 2))
+    rate = OneCycle(5e-3, max(prepared.steps(epochs), 2))
     return _trainer(network, rate, settings, 0.1)
 
 

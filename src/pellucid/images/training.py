@@ -32,8 +32,8 @@ __all__ = ["TrainedImages", "fit", "train_images"]
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
-LINEAR_EPOCHS = 10
-"""The passes of the linear model to compare with."""
+LINEAR_STEPS = 600
+"""The updates that bring a linear model to where early stopping ends it."""
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,9 @@ def _shares(trainer: Trainer, images: Images) -> Array:
 
 
 def _linear_guess(prepared: PreparedImages) -> Array:
-    trainer = linear_trainer(prepared, LINEAR_EPOCHS)
-    fit(trainer, prepared, LINEAR_EPOCHS)
+    epochs = min(max(round(LINEAR_STEPS / prepared.steps(1)), 10), 60)
+    trainer = linear_trainer(prepared, epochs)
+    fit(trainer, prepared, epochs)
     return _shares(trainer, prepared.held)
 
 
