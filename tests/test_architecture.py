@@ -43,6 +43,7 @@ HEIGHT = {
     "images": 9,
     "series": 9,
     "tabular": 9,
+    "text": 9,
     "sklearn": 10,
     "": 11,  # pellucid/__init__.py
     "cli": 12,

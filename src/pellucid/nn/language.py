@@ -24,13 +24,28 @@ from pellucid.nn.recurrent import GRU, LSTM, RNN
 from pellucid.nn.transformer import TransformerEncoder, TransformerEncoderLayer
 from pellucid.tensors import Tensor, tensor
 
-__all__ = ["RecurrentLanguageModel", "TransformerLanguageModel"]
+__all__ = ["LanguageModel", "RecurrentLanguageModel", "TransformerLanguageModel"]
 
 State: TypeAlias = Any
 
 
-class _LanguageModel(Module):
-    """Vectors for tokens in front, scores for tokens behind."""
+class LanguageModel(Module):
+    """A model of text: vectors for tokens in front, scores for tokens behind.
+
+    A subclass has `forward`, from tokens to scores, and the same a token at a time:
+    `first_state` and `step`.
+    """
+
+    def first_state(self, batch: int = 1) -> State:
+        """Return the state before the first token, a tree of tensors."""
+        raise NotImplementedError(f"{type(self).__name__} has no first_state()")
+
+    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return the scores of what follows one more token of each text, and the state.
+
+        Tokens are `[batch]`, scores `[batch, vocabulary]`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no step()")
 
     def _start(
         self, vocabulary_size: int, width: int, rate: float, tied: bool, dtype: Any
@@ -53,7 +68,7 @@ class _LanguageModel(Module):
         return scores
 
 
-class TransformerLanguageModel(_LanguageModel):
+class TransformerLanguageModel(LanguageModel):
     """A transformer that looks back: each position sees itself and those before.
 
     Vectors of the tokens, encoder layers that normalise before each block and turn
@@ -123,10 +138,7 @@ class TransformerLanguageModel(_LanguageModel):
         return {"caches": caches, "position": tensor(np.array(0, np.int32))}
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """Return the scores of what follows one more token of each text, and the state.
-
-        Tokens are `[batch]`, scores `[batch, vocabulary]`.
-        """
+        """Return the scores of what follows one more token, and the state."""
         position = state["position"]
         x, caches = self.transformer.step(
             self._embedded(tokens), state["caches"], position
@@ -137,7 +149,7 @@ class TransformerLanguageModel(_LanguageModel):
 _KINDS = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
 
 
-class RecurrentLanguageModel(_LanguageModel):
+class RecurrentLanguageModel(LanguageModel):
     """A recurrent net whose state is all that it knows of the text so far.
 
     Vectors of the tokens, recurrent layers, scores. Source: Mikolov et al., "Recurrent
@@ -192,10 +204,7 @@ class RecurrentLanguageModel(_LanguageModel):
         return tuple(states) if len(states) > 1 else empty
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """Return the scores of what follows one more token of each text, and the state.
-
-        Tokens are `[batch]`, scores `[batch, vocabulary]`.
-        """
+        """Return the scores of what follows one more token, and the state."""
         x = expand_dims(self._embedded(tokens), 1)
         outputs, state = self.recurrent(x, state)
         return self._scores(outputs[:, 0]), state
