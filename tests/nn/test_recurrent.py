@@ -503,4 +503,4 @@ def test_arguments_that_make_no_layer_are_refused() -> None:
         nn.LSTM(3, 4, dtype="i64")
     sums, mask = tensor(np.zeros((2, 3, 1))), tensor(np.ones((3, 2), bool))
     with pytest.raises(ShapeError, match=r"the mask is bool\[3,2\] · .*= \[2, 3\]"):
-        F.recur(lambda x, s: s, sums, (sums[0],), mask=mask)
+        F.recur(lambda x, s, real: s, sums, (sums[0],), mask=mask)

@@ -32,7 +32,7 @@ from pellucid.tensors import Tensor, apply
 __all__ = ["gru_step", "lstm_step", "recur", "rnn_step"]
 
 State: TypeAlias = tuple[Tensor, ...]
-Step: TypeAlias = Callable[[Tensor, State], State]
+Step: TypeAlias = Callable[[Tensor, State, Tensor | None], State]
 
 
 def _weighted(hidden: Tensor, weight: Tensor) -> Tensor:
@@ -44,13 +44,24 @@ def _gate(x: Tensor) -> Tensor:
     return tanh(x * 0.5) * 0.5 + 0.5
 
 
+def _held(new: Tensor, old: Tensor, real: Tensor | None) -> Tensor:
+    """Return the new state in rows where the step counts, the old one elsewhere."""
+    if real is None:
+        return new
+    return where(broadcast_to(expand_dims(real, 1), new.shape), new, old)
+
+
 def _parts(sums: Tensor, count: int) -> list[Tensor]:
     width = sums.shape[1] // count
     return [sums[:, i * width : (i + 1) * width] for i in range(count)]
 
 
 def rnn_step(
-    sums: Tensor, state: State, weight_hh: Tensor, activation: str = "tanh"
+    sums: Tensor,
+    state: State,
+    weight_hh: Tensor,
+    activation: str = "tanh",
+    real: Tensor | None = None,
 ) -> State:
     """Return the next state of a simple recurrent unit: h′ = tanh(sums + h Wᵀ).
 
@@ -59,6 +70,7 @@ def rnn_step(
         state: `(h,)`, `[batch, hidden]`.
         weight_hh: `[hidden, hidden]`.
         activation: the name of an activation in the place of tanh.
+        real: truth values `[batch]`: rows where it does not hold keep their state.
 
     >>> from pellucid.tensors import tensor
     >>> rnn_step(tensor([[0.0]]), (tensor([[2.0]]),), tensor([[-1.0]]), "relu")
@@ -66,10 +78,13 @@ def rnn_step(
     """
     (hidden,) = state
     with within("hidden"):
-        return (activation_named(activation)(sums + _weighted(hidden, weight_hh)),)
+        new = activation_named(activation)(sums + _weighted(hidden, weight_hh))
+        return (_held(new, hidden, real),)
 
 
-def lstm_step(sums: Tensor, state: State, weight_hh: Tensor) -> State:
+def lstm_step(
+    sums: Tensor, state: State, weight_hh: Tensor, real: Tensor | None = None
+) -> State:
     """Return the next hidden and cell state of long short-term memory.
 
     i, f, o = σ(·), g = tanh(·) of `sums + h Wᵀ`, in the order i, f, g, o;
@@ -79,6 +94,7 @@ def lstm_step(sums: Tensor, state: State, weight_hh: Tensor) -> State:
         sums: x W_ihᵀ and all biases, `[batch, 4 · hidden]`.
         state: `(h, c)`, each `[batch, hidden]`.
         weight_hh: `[4 · hidden, hidden]`.
+        real: as for `rnn_step`.
 
     >>> from pellucid.tensors import tensor
     >>> off = tensor([[-99.0, 99.0, 0.0, 99.0]])  # no input, no forgetting, all output
@@ -97,14 +113,18 @@ def lstm_step(sums: Tensor, state: State, weight_hh: Tensor) -> State:
     with within("output gate"):
         o = _gate(o)
     with within("cell"):
-        cell = f * cell + i * g
+        cell = _held(f * cell + i * g, cell, real)
     with within("hidden"):
-        hidden = o * tanh(cell)
+        hidden = _held(o * tanh(cell), hidden, real)
     return hidden, cell
 
 
 def gru_step(
-    sums: Tensor, state: State, weight_hh: Tensor, bias: Tensor | None = None
+    sums: Tensor,
+    state: State,
+    weight_hh: Tensor,
+    bias: Tensor | None = None,
+    real: Tensor | None = None,
 ) -> State:
     """Return the next state of a gated recurrent unit.
 
@@ -116,6 +136,7 @@ def gru_step(
         state: `(h,)`, `[batch, hidden]`.
         weight_hh: `[3 · hidden, hidden]`.
         bias: b, `[hidden]`, which the reset gate multiplies too.
+        real: as for `rnn_step`.
 
     >>> from pellucid.tensors import tensor
     >>> keep = tensor([[0.0, 99.0, 5.0]])
@@ -132,7 +153,7 @@ def gru_step(
     with within("new gate"):
         n = tanh(n + r * (n_own if bias is None else n_own + bias))
     with within("hidden"):
-        return (n + z * (hidden - n),)
+        return (_held(n + z * (hidden - n), hidden, real),)
 
 
 # --- the loop over time ----------------------------------------------------------
@@ -149,15 +170,16 @@ def recur(
     """Run a step over time; return the hidden state of every step, and the last state.
 
     Args:
-        step: such as `lambda sums, state: lstm_step(sums, state, weight)`.
+        step: such as `lambda *of: lstm_step(of[0], of[1], weight, of[2])`: takes the
+            sums of a step, the state, and what the mask says of it, or None.
         sums: `[time, batch, …]`: what enters the gates from outside.
         state: the first state, hidden first, each `[batch, hidden]`.
-        mask: truth values `[time, batch]`. Where it does not hold the state stays as
-            it was and the output is 0.
+        mask: truth values `[time, batch]`. Where it does not hold the output is 0, and
+            the step keeps the state as it was.
         reverse: from the last step to the first; outputs stay in place.
 
     >>> from pellucid.tensors import tensor
-    >>> total = lambda x, state: (x + state[0],)
+    >>> total = lambda x, state, real: (x + state[0],)
     >>> outputs, (last,) = recur(total, tensor([[[1.0]], [[2.0]]]), (tensor([[5.0]]),))
     >>> outputs.value.ravel().tolist(), last.item()
     ([6.0, 8.0], 8.0)
@@ -172,24 +194,13 @@ def recur(
 
     def body(before: State, x: Any) -> tuple[State, Tensor]:
         if mask is None:
-            after = step(x, before)
+            after = step(x, before, None)
             return after, after[0]
         entry, real = x
-        return _held(step(entry, before), before, expand_dims(real, 1))
+        after = step(entry, before, real)
+        shown = broadcast_to(expand_dims(real, 1), after[0].shape)
+        return after, where(shown, after[0], 0.0)
 
     xs = sums if mask is None else (sums, mask)
     last, outputs = scan(body, state, xs, reverse=reverse)
     return outputs, last
-
-
-_NAMES = ("hidden", "cell")
-
-
-def _held(after: State, before: State, real: Tensor) -> tuple[State, Tensor]:
-    """Return the state where a step counts, the state before where it does not."""
-    counts = broadcast_to(real, after[0].shape)
-    held = []
-    for name, new, old in zip(_NAMES, after, before):
-        with within(name):
-            held.append(where(counts, new, old))
-    return tuple(held), where(counts, after[0], 0.0)

@@ -54,8 +54,8 @@ class Weights(NamedTuple):
 class Unit:
     """A kind of recurrent unit.
 
-    `step(sums, state, weight_hh, bias)` is its formula. `inside` are the gates whose
-    second bias stands inside of the formula: it is given to the step.
+    `step(sums, state, weight_hh, bias, real)` is its formula. `inside` are the gates
+    whose second bias stands inside of the formula: it is given to the step.
     """
 
     gates: tuple[str, ...]
@@ -79,15 +79,15 @@ class Unit:
         width = second.shape[0] // len(self.gates)
         return sums + (first + second * tensor(np.repeat(outside, width)))
 
-    def stepper(self, weights: Weights) -> Callable[[Tensor, State], State]:
-        """Return the step with its weights bound."""
+    def stepper(self, weights: Weights) -> Callable[..., State]:
+        """Return the step with its weights bound: of sums, state and what counts."""
         bias = weights.bias_hidden
-        if bias is None or not self.inside:
-            return lambda sums, state: self.step(sums, state, weights.hidden)
-        width = bias.shape[0] // len(self.gates)
-        at = self.gates.index(self.inside[0]) * width
-        inner = bias[at : at + width]
-        return lambda sums, state: self.step(sums, state, weights.hidden, inner)
+        bound: dict[str, Any] = {"weight_hh": weights.hidden}
+        if bias is not None and self.inside:
+            width = bias.shape[0] // len(self.gates)
+            at = self.gates.index(self.inside[0]) * width
+            bound["bias"] = bias[at : at + width]
+        return lambda sums, state, real: self.step(sums, state, real=real, **bound)
 
 
 _UNITS = {
@@ -231,7 +231,7 @@ class _Cell(Recurrent):
         lead = x.shape[:-1]
         state = self._given_state(hx, (*lead, self.hidden_size), sums)
         rows_of = tuple(each.reshape(-1, self.hidden_size) for each in state)
-        after = self.unit.stepper(weights)(sums, rows_of)
+        after = self.unit.stepper(weights)(sums, rows_of, None)
         return tuple(each.reshape(*lead, self.hidden_size) for each in after)
 
 

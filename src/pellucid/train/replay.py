@@ -7,8 +7,9 @@ state, and is then run once more in the numpy engine, which shows every value.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from pellucid.ir.graph import Array, Graph, Node
 from pellucid.train.plan import Plan
 from pellucid.train.programs import Programs
 from pellucid.train.state import TrainState
-from pellucid.train.step import replay_graph
+from pellucid.train.step import replay_graph, traced_step
+from pellucid.train.steps import Steps, watch_steps
 
 __all__ = ["Gate", "Journal", "Replay", "Snapshot", "first_fault", "replay_step"]
 
@@ -58,6 +60,8 @@ class Replay:
     gates: tuple[Gate, ...]
     before: TrainState
     after: TrainState
+    watch: Callable[[str], Steps] = field(repr=False, compare=False)
+    """What `steps` calls: it runs the step again, which takes time."""
 
     def __iter__(self) -> Iterator[Gate]:
         return iter(self.gates)
@@ -78,6 +82,20 @@ class Replay:
                 message(f"no layer {path!r}", hint=did_you_mean(path, known))
             )
         return found
+
+    def steps(self, path: str = "") -> Steps:
+        """Return what a recurrent layer computes at each time step, and its gradients.
+
+        `path` names the layer, or one that holds it; without it every loop of the model
+        is shown. The gates and states are found by name:
+
+            cell = trainer.replay(100).steps("lstm")["cell"]
+            cell.value, cell.gradient    # [time, batch, hidden] each
+
+        A gradient is d loss / d that value at that step, by all ways that lead on from
+        there. Raises `ArgumentError` where the layer has no loop over time.
+        """
+        return self.watch(path)
 
     def computed(self) -> Iterator[Gate]:
         """Return the gates whose value is not the same in every step."""
@@ -230,7 +248,8 @@ def replay_step(programs: Programs, at: Snapshot, first: int) -> Replay:
     at = replace(at, state=programs.fetched(at.state))
     rows = at.plan.rows_of(at.epoch, at.step - first)
     built = replay_graph(programs.recipe, at.state, at.plan.layout, len(rows))
-    values = _observe(programs, built.graph, at, rows)
+    arrays = _inputs(programs, at, rows)
+    values = _observe(built.graph, arrays)
     number = {node: i for i, node in enumerate(built.gradients)}
     gates = tuple(
         _gate(node, grad, number, values) for node, grad in built.gradients.items()
@@ -239,20 +258,30 @@ def replay_step(programs: Programs, at: Snapshot, first: int) -> Replay:
     count = len(at.state.leaves())
     after = at.state.with_leaves([np.asarray(each) for each in outputs[:count]])
     loss = float(outputs[count])
-    return Replay(at.step, at.epoch, rows, loss, gates, at.state, after)
+    watch = partial(_watch, programs, at, rows, arrays)
+    return Replay(at.step, at.epoch, rows, loss, gates, at.state, after, watch)
 
 
-def _observe(
-    programs: Programs, graph: Graph, at: Snapshot, rows: Array
-) -> dict[Node, Any]:
+def _watch(
+    programs: Programs, at: Snapshot, rows: Array, arrays: list[Any], path: str
+) -> Steps:
+    step = traced_step(programs.recipe, at.state, at.plan.layout, len(rows))
+    return watch_steps(step, arrays, path)
+
+
+def _inputs(programs: Programs, at: Snapshot, rows: Array) -> list[Any]:
+    """Return the arrays that a step takes."""
+    run = programs.run_of(at.plan, at.epoch, at.monitor, at.state)
+    return [*at.state.leaves(), *at.plan.arrays, *run, rows]
+
+
+def _observe(graph: Graph, arrays: Sequence[Any]) -> dict[Node, Any]:
     values: dict[Node, Any] = {}
 
     def keep(node: Node, value: Any, steps: Sequence[int]) -> None:
         if not steps:
             values[node] = value
 
-    run = programs.run_of(at.plan, at.epoch, at.monitor, at.state)
-    arrays = [*at.state.leaves(), *at.plan.arrays, *run, rows]
     program = NumpyProgram(graph)
     program.observe(arrays, keep)
     return values
@@ -296,10 +325,8 @@ def first_fault(programs: Programs, at: Snapshot, first: int) -> str:
         if all(_finite(each) for each in inputs):
             found.append(_fault(node, value, inputs))
 
-    run = programs.run_of(at.plan, at.epoch, at.monitor, at.state)
     program = NumpyProgram(graph)
-    arrays = [*at.state.leaves(), *at.plan.arrays, *run, rows]
-    program.observe(arrays, watch)
+    program.observe(_inputs(programs, at, rows), watch)
     return found[0] if found else "no single gate: the numbers came in from outside"
 
 

@@ -36,10 +36,12 @@ __all__ = [
     "Recipe",
     "ReplayGraph",
     "Run",
+    "TracedStep",
     "epoch_graph",
     "evaluate_graph",
     "predict_graph",
     "replay_graph",
+    "traced_step",
 ]
 
 
@@ -364,6 +366,30 @@ def predict_graph(
 
 
 @dataclass(frozen=True)
+class TracedStep:
+    """One step of training, as it was built: what goes in, and the loss.
+
+    Inputs: the state's leaves, the data, the run, the rows.
+    """
+
+    inputs: list[Tensor]
+    params: dict[str, Tensor]
+    state: TrainState
+    loss: Tensor
+
+
+def traced_step(
+    recipe: Recipe, like: TrainState, data: Layout, batch: int
+) -> TracedStep:
+    """Return one step of `batch` rows on symbols."""
+    state, arrays = like.as_symbols(), data.symbols()
+    run, rows = Run.symbols(_loss_dtype(like)), _index(batch, "rows")
+    found = _step(recipe, state, run, data.batch(arrays, rows))
+    inputs = [*state.leaves(), *arrays, *run.tensors(), rows]
+    return TracedStep(inputs, found.params, found.state, found.loss)
+
+
+@dataclass(frozen=True)
 class ReplayGraph:
     """The very step that was trained, as a graph to be observed gate by gate.
 
@@ -380,9 +406,7 @@ def replay_graph(
     recipe: Recipe, like: TrainState, data: Layout, batch: int
 ) -> ReplayGraph:
     """Return one step of `batch` rows, and where each gate's gradient is computed."""
-    state, arrays = like.as_symbols(), data.symbols()
-    run, rows = Run.symbols(_loss_dtype(like)), _index(batch, "rows")
-    found = _step(recipe, state, run, data.batch(arrays, rows))
+    found = traced_step(recipe, like, data, batch)
     flows = adjoints(
         [(found.loss.node, fill(1.0, found.loss.type))],
         [each.node for each in found.params.values()],
@@ -393,14 +417,13 @@ def replay_graph(
     results = [*found.state.leaves(), found.loss]
     # Closing the graph may rebuild nodes: gates and gradients ride along as outputs.
     pairs = [*gates, *(flows[each] for each in gates if each in flows)]
-    inputs = [*state.leaves(), *arrays, *run.tensors(), rows]
-    closed = graph_of(inputs, [*results, *map(Tensor, pairs)]).outputs
+    closed = graph_of(found.inputs, [*results, *map(Tensor, pairs)]).outputs
     kept, riders = closed[: len(results)], closed[len(results) :]
     followers = iter(riders[len(gates) :])
     gradients = {
         new: next(followers) if old in flows else None
         for old, new in zip(gates, riders)
     }
-    heads = tuple(each.node for each in inputs)
+    heads = tuple(each.node for each in found.inputs)
     shown = [each for each in gradients.values() if each is not None]
     return ReplayGraph(Graph(heads, (*kept, *shown)), gradients)
