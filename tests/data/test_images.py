@@ -119,6 +119,13 @@ def test_a_large_photograph_shrinks_to_its_average_colours(tmp_path: Path) -> No
     np.testing.assert_allclose(found[0, [0, 3]], [[250] * 4, [0] * 4], atol=6)
 
 
+def test_a_jpeg_is_decoded_finely_enough_for_its_size(tmp_path: Path) -> None:
+    place = saved(tmp_path / "a.jpg", colours(80, 96), quality=95)
+    whole = Image.open(place).resize((40, 30), Image.Resampling.BILINEAR)
+    found = read_image(place, size=(30, 40))
+    np.testing.assert_array_equal(found, np.asarray(whole).transpose(2, 0, 1))
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [

@@ -152,6 +152,9 @@ def test_images_are_found_again_beside_the_model_and_others_refused(
     save_folder(tmp_path / "stripes", make_images(59))
     with pytest.raises(DataError, match=r"expected 60 images with SHA-256 .* found 59"):
         find_source_images(source, "m.pellucid", **SEEN, given="stripes")
+    save_folder(tmp_path / "turned", replace(make_images(60), classes=("a", "b", "c")))
+    with pytest.raises(DataError, match="is not what the model was trained on"):
+        find_source_images(source, "m.pellucid", **SEEN, given="turned")
     with pytest.raises(DataError, match=r"'lost' is not there · .*--data PATH"):
         find_source_images(replace(source, path="lost"), "m.pellucid", **SEEN)
 

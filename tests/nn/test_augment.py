@@ -106,6 +106,13 @@ def test_a_rotation_interpolates_as_scipy_does(mode: str, theirs: str) -> None:
         np.testing.assert_allclose(changed, expected, atol=1e-12)
 
 
+def test_a_rotation_reads_no_pixel_of_another_image() -> None:
+    x = np.stack([np.full((1, 4, 9), value) for value in (1.0, np.inf, 2.0)])
+    found = F.rotate_each(x, np.array([90.0, 0.0, 30.0]), fill=-1.0).value
+    assert np.isfinite(found[[0, 2]]).all()
+    assert set(found[0].round(6).ravel()) <= {-1.0, 0.0, 1.0}
+
+
 def test_a_quarter_turn_moves_every_pixel_counter_clockwise() -> None:
     x = X[:, :, :, :5][:, :, :5]
     found = F.rotate_each(x, np.full(40, 90.0)).value
@@ -344,9 +351,7 @@ def test_channels_fit_one_axis_of_space_too() -> None:
 
 def test_images_that_do_not_fit_the_channels_are_refused() -> None:
     layer = nn.StandardizeChannels(3)
-    with pytest.raises(
-        ShapeError, match=r"shape \[40, 2, 7, 6\] · expected \['rows"
-    ):
+    with pytest.raises(ShapeError, match=r"shape \[40, 2, 7, 6\] · expected \['rows"):
         layer.fit(X)
     with pytest.raises(ShapeError, match="at least one row"):
         layer.fit(np.zeros((0, 3, 2, 2)))
