@@ -1,4 +1,4 @@
-"""`pellucid train`: a table or images in, a report and a model file out."""
+"""`pellucid train`: a table, images or text in, a report and a model file out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ File = Annotated[
     Path,
     typer.Argument(
         help="A CSV or Parquet file; or a folder with a folder of images for each "
-        "class; or an IDX file of images.",
+        "class; or an IDX file of images; or a file of text, such as book.txt.",
         show_default=False,
     ),
 ]
@@ -53,7 +53,7 @@ Augment = Annotated[
     _option(
         "Images: change them in training: flip, updown, shift, rotate, erase, as in "
         "flip,shift; or none.",
-        default="none",
+        default="shift",
     ),
 ]
 Channels = Annotated[
@@ -62,6 +62,19 @@ Channels = Annotated[
         "Images: maps of each convolution, such as 16,32; 0: none.", default="by size"
     ),
 ]
+Text = Annotated[
+    bool, _option("Take FILE as text, whatever its name; .txt is text.", "--text")
+]
+Network = Annotated[
+    str | None,
+    _option("Text: transformer, lstm, gru or rnn.", "--model", default="transformer"),
+]
+Context = Annotated[int | None, _option("Text: characters a window.", default="64")]
+Width = Annotated[int | None, _option("Text: the width of each layer.", default="128")]
+Layers = Annotated[
+    int | None, _option("Text: how many layers.", default="4, recurrent 1")
+]
+Heads = Annotated[int | None, _option("Text: a transformer's heads.", default="4")]
 Epochs = Annotated[int | None, _option("Passes over the rows.", default=_CHOSEN)]
 Batch = Annotated[int | None, _option("Rows an update.", default=_CHOSEN)]
 Hidden = Annotated[
@@ -105,6 +118,12 @@ def run(
     test_size: TestSize = None,
     size: Size = None,
     augment: Augment = None,
+    text: Text = False,
+    model: Network = None,
+    context: Context = None,
+    width: Width = None,
+    layers: Layers = None,
+    heads: Heads = None,
     epochs: Epochs = None,
     batch_size: Batch = None,
     channels: Channels = None,
@@ -123,10 +142,11 @@ def run(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a network on a table or on images, test it on what it never saw, save it.
+    """Train a network on a table, images or text, test it on unseen data, save it.
 
     Images are a folder with a folder for each class, which may stand in folders
-    named train, test and val; or IDX files such as MNIST's.
+    named train, test and val; or IDX files such as MNIST's. From text a network
+    learns which character comes next; its end is held out.
     """
     settings = {
         "epochs": epochs, "batch_size": batch_size,
@@ -134,10 +154,16 @@ def run(
         "dropout": dropout, "lr": lr, "weight_decay": weight_decay, "seed": seed,
         "engine": engine, "test_size": _share(test_size, test),
     }  # fmt: skip
-    of_table = {"target": target, "drop": tuple(drop) if drop else None}
-    of_images = {
-        "labels": labels, "size": _size(size), "augment": _names(augment),
-        "channels": _widths(channels, "--channels"),
+    own: dict[str, dict[str, Any]] = {
+        "table": {"target": target, "drop": tuple(drop) if drop else None},
+        "images": {
+            "labels": labels, "size": _size(size), "augment": _names(augment),
+            "channels": _widths(channels, "--channels"),
+        },
+        "text": {
+            "model": model, "context": context, "width": width, "layers": layers,
+            "heads": heads,
+        },
     }  # fmt: skip
     place = out or Path(
         f"{file.resolve().name if file.is_dir() else file.stem}.pellucid"
@@ -148,7 +174,7 @@ def run(
             message("--resume", hint="name the file: --checkpoint FILE")
         )
     keep = {"checkpoint": checkpoint, "resume": resume, "events": events}
-    learn = _learner(file, _given(of_table), _given(of_images))
+    learn = _learner(file, text, {kind: _given(each) for kind, each in own.items()})
     trained = learn(file, _given(settings), test, quiet, keep)
     _tell(trained, place, as_json, quiet)
     if trained.report.stopped == "interrupted":
@@ -224,29 +250,39 @@ def _share(size: float | None, test: Path | None) -> float | None:
 Learner = Callable[..., Any]
 
 
-def _learner(
-    file: Path, of_table: dict[str, Any], of_images: dict[str, Any]
-) -> Learner:
+def _learner(file: Path, text: bool, own: dict[str, dict[str, Any]]) -> Learner:
     """Return what trains on such a file, with the options that only it has."""
+    kind = _kind(file, text, "target" in own["table"])
+    for other, options in own.items():
+        for name in options if other != kind else ():
+            raise ArgumentError(
+                message(
+                    f"--{name} is for {_KINDS[other]}",
+                    where=f"{file} is {_KINDS[kind]}",
+                )
+            )
+    if kind == "table" and "target" not in own["table"] and file.exists():
+        hint = "see 'pellucid train --help'"
+        raise ArgumentError(message("missing option '--target'", hint=hint))
+    return partial(_LEARNERS[kind], **own[kind])
+
+
+_KINDS = {"table": "a table", "images": "images", "text": "text"}
+
+
+def _kind(file: Path, text: bool, has_target: bool) -> str:
+    """Return what a file holds: text, images or a table."""
     from pellucid.data.images import is_image
     from pellucid.images.source import are_images
 
-    images = are_images(file)
-    if not images and is_image(file) and file.exists():
+    if text or (file.suffix.lower() == ".txt" and not has_target):
+        return "text"
+    if are_images(file):
+        return "images"
+    if is_image(file) and file.exists():
         hint = "give the folder that has a folder for each class"
         raise ArgumentError(message("this is one image", where=str(file), hint=hint))
-    others = of_table if images else of_images
-    for name in others:
-        what, here = ("a table", "images") if images else ("images", "a table")
-        raise ArgumentError(
-            message(f"--{name} is for {what}", where=f"{file} is {here}")
-        )
-    if images:
-        return partial(_train_images, **of_images)
-    if "target" not in of_table and file.exists():
-        hint = "see 'pellucid train --help'"
-        raise ArgumentError(message("missing option '--target'", hint=hint))
-    return partial(_train_table, **of_table)
+    return "table"
 
 
 def _train_table(
@@ -298,6 +334,40 @@ def _train_images(
         )
 
 
+def _train_text(
+    file: Path,
+    settings: dict[str, Any],
+    test: Path | None,
+    quiet: bool,
+    keep: dict[str, Any],
+    **network: Any,
+) -> Any:
+    from pellucid.cli.progress import progress
+    from pellucid.text.source import read_source
+    from pellucid.text.training import train_text
+
+    refused = [name for name in ("hidden", "test_size") if name in settings]
+    for name in [*refused, *(["test"] if test is not None else [])]:
+        option = f"--{name.replace('_', '-')}"
+        hint = "use --width and --layers" if name == "hidden" else ""
+        raise ArgumentError(
+            message(f"{option} is not for text", where=f"{file} is text", hint=hint)
+        )
+    text, source = read_source(file)
+    with progress(quiet) as show:
+        return train_text(
+            text, {**settings, **network}, source=source, subscribers=[show], **keep
+        )
+
+
+_LEARNERS: dict[str, Learner] = {
+    "table": _train_table,
+    "images": _train_images,
+    "text": _train_text,
+}
+"""What trains on each kind of file."""
+
+
 def _tell(trained: Any, place: Path, as_json: bool, quiet: bool) -> None:
     """Save the model, then print the report, so that nothing printed can cost it."""
     from pellucid.cli.render import show
@@ -313,14 +383,17 @@ def _tell(trained: Any, place: Path, as_json: bool, quiet: bool) -> None:
 def _next(place: Path, trained: Any) -> list[str]:
     stopped = trained.report.stopped == "interrupted"
     kept = "the best so far is saved in" if stopped else "model file"
-    noun = trained.model.noun
-    file = "PATH" if noun == "images" else "FILE"
+    return [f"{kept}: {place}", "", "next:", *_uses(place, trained.model)]
+
+
+def _uses(place: Path, model: Any) -> list[str]:
+    """Return the commands that go on from a model."""
+    file = "PATH" if model.kind == "images" else "FILE"
+    use = f"predict {place} {file}        predictions for other {model.noun}, as CSV"
+    if model.kind == "text":
+        use = f"generate {place}            new text, a character at a time"
     return [
-        f"{kept}: {place}",
-        "",
-        "next:",
-        f"  pellucid predict {place} {file}        "
-        f"predictions for other {noun}, as CSV",
+        f"  pellucid {use}",
         f"  pellucid inspect {place}             what it is and how it was trained",
         f"  pellucid inspect {place} --replay 0  every gate of a training step",
     ]
