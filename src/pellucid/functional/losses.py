@@ -37,6 +37,7 @@ __all__ = [
     "mae",
     "mse",
     "nll",
+    "reduced",
     "rmse",
     "smooth_l1",
 ]
@@ -83,7 +84,14 @@ def _spread(weight: TensorLike, losses: Tensor) -> Tensor:
     return expand(w.reshape(*w.shape, *[1] * (losses.ndim - w.ndim)), losses.shape)
 
 
-def _reduce(losses: Tensor, weight: TensorLike | None, reduction: str) -> Tensor:
+def reduced(
+    losses: Tensor, weight: TensorLike | None = None, reduction: str = "mean"
+) -> Tensor:
+    """Return losses, weighted by sample and reduced: what each loss ends in.
+
+    >>> reduced(tensor([1.0, 4.0]), weight=[1.0, 2.0]).item()
+    3.0
+    """
     if weight is None:
         return _total(losses, None, reduction)
     w = _spread(weight, losses)
@@ -121,7 +129,7 @@ def mse(
     """
     x, y = _pair(output, target)
     error = x - y
-    return _reduce(error * error, weight, reduction)
+    return reduced(error * error, weight, reduction)
 
 
 def rmse(
@@ -147,7 +155,7 @@ def mae(
 ) -> Tensor:
     """Return the absolute error |x − y|; the derivative at 0 is 0."""
     x, y = _pair(output, target)
-    return _reduce(_abs(x - y), weight, reduction)
+    return reduced(_abs(x - y), weight, reduction)
 
 
 def huber(
@@ -169,7 +177,7 @@ def huber(
     x, y = _pair(output, target)
     size = _abs(x - y)
     near = minimum(size, delta)
-    return _reduce(near * near * 0.5 + (size - near) * delta, weight, reduction)
+    return reduced(near * near * 0.5 + (size - near) * delta, weight, reduction)
 
 
 def smooth_l1(
@@ -215,7 +223,7 @@ def binary_cross_entropy(
     y = _smoothed(y, label_smoothing, 2)
     p = clip(p, EPSILON, 1.0 - EPSILON)
     losses = -(y * log(p) + (1.0 - y) * log(1.0 - p))
-    return _reduce(losses, weight, reduction)
+    return reduced(losses, weight, reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -240,7 +248,7 @@ def binary_cross_entropy_with_logits(
     if pos_weight is not None:
         positive = as_tensor(pos_weight, like=x).astype(x.dtype)
         missed = missed * ((positive - 1.0) * y + 1.0)
-    return _reduce((1.0 - y) * x + missed, weight, reduction)
+    return reduced((1.0 - y) * x + missed, weight, reduction)
 
 
 # --- for any number of classes ---------------------------------------------------
@@ -329,7 +337,7 @@ def _entropy(
     # What has no share must not count, even where log p is −inf.
     losses = -where(q == 0.0, 0.0, q * log_p).sum(at)
     if importance is None or not by_label:
-        return _reduce(losses, weight, reduction)
+        return reduced(losses, weight, reduction)
     of_labels = (hot * importance).sum(at)
     if weight is None:
         return _total(losses, of_labels, reduction)

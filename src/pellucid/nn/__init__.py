@@ -1,10 +1,21 @@
 """Layers, losses and models, under PyTorch's names and with its weight layouts."""
 
 from pellucid import functional
-from pellucid.nn import activations, augment, conv, init, losses, models, norm, pooling
+from pellucid.nn import (
+    activations,
+    augment,
+    autoencoders,
+    conv,
+    init,
+    losses,
+    models,
+    norm,
+    pooling,
+)
 from pellucid.nn.activations import *  # noqa: F403
 from pellucid.nn.attention import MultiheadAttention
 from pellucid.nn.augment import *  # noqa: F403
+from pellucid.nn.autoencoders import *  # noqa: F403
 from pellucid.nn.cells import GRUCell, LSTMCell, RNNCell
 from pellucid.nn.containers import MLP, Sequential
 from pellucid.nn.conv import *  # noqa: F403
@@ -85,6 +96,7 @@ __all__ = [
 ]
 __all__ += activations.__all__
 __all__ += augment.__all__
+__all__ += autoencoders.__all__
 __all__ += conv.__all__
 __all__ += losses.__all__
 __all__ += models.__all__

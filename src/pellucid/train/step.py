@@ -20,10 +20,8 @@ from pellucid.functional.control import scan
 from pellucid.grad.transform import adjoints
 from pellucid.ir.graph import Graph, Node, fill, toposort
 from pellucid.ir.types import TensorType
-from pellucid.nn.containers import Sequential
 from pellucid.nn.context import Memory
 from pellucid.nn.module import Module, buffer_updates
-from pellucid.nn.scaling import Unstandardize
 from pellucid.optim.base import Context, Transform, apply_updates
 from pellucid.random import fold_in, keys_from
 from pellucid.tensors import Parameter, Tensor, apply, apply_many, grad, tensor
@@ -119,12 +117,6 @@ def _inputs(batch: Mapping[str, Tensor]) -> list[Tensor]:
     return [each for name, each in batch.items() if name.split(".")[0] == "x"]
 
 
-def target_scale(model: Module) -> Unstandardize | None:
-    """Return the layer that brings outputs back to the target's units, if any."""
-    last = model[-1] if isinstance(model, Sequential) and len(model) else None
-    return last if isinstance(last, Unstandardize) else None
-
-
 def _loss(recipe: Recipe, outputs: Any, batch: Mapping[str, Tensor]) -> Tensor:
     """Return the scalar loss of a batch.
 
@@ -135,7 +127,7 @@ def _loss(recipe: Recipe, outputs: Any, batch: Mapping[str, Tensor]) -> Tensor:
     if isinstance(recipe.loss, Mapping):
         return _total_loss(recipe, outputs, batch)
     target = batch["y"]
-    scale = target_scale(recipe.model)
+    scale = recipe.model.target_scale
     if scale is not None:
         outputs, target = scale.inverse(outputs), scale.inverse(target)
     result: Tensor = recipe.loss(outputs, target, weight)
