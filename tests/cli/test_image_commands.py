@@ -71,8 +71,8 @@ def test_parts_and_options_reach_the_training(pellucid: Run, stripes: Path) -> N
     rows = (found["rows"], found["train_rows"], found["validation_rows"])
     assert (*rows, found["test_rows"]) == (60, 45, 9, 6)
     assert (found["width"], found["height"], found["channels"]) == (6, 4, 1)
-    (note, *_) = found["notes"]
-    assert note.startswith("45 of 45 images were stretched to 6×4, from 8×8 (")
+    (note,) = found["notes"]
+    assert note.startswith("60 of 60 images were stretched to 6×4, from 8×8 (")
     settings = ImageModel.load("m.pellucid").settings
     assert (settings.augment, settings.hidden) == (("flip", "rotate"), (3,))
     assert (settings.batch_size, settings.seed, settings.test_size) == (9, 5, 0.0)

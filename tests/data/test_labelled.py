@@ -114,7 +114,7 @@ def test_hidden_files_and_folders_are_passed_over_and_others_noted(root: Path) -
     assert shades(parts.train.pixels) == [10, 11, 12, 20, 21, 22]
     assert parts.notes == (
         f"passed over 1 file outside of the classes, such as {root / 'cover.png'}",
-        f"passed over 2 files that are no images, such as {root / 'cat' / 'notes.txt'}",
+        f"passed over 2 files of other kinds, such as {root / 'cat' / 'notes.txt'}",
     )
 
 
@@ -123,10 +123,15 @@ def test_images_of_another_size_are_stretched_and_noted(root: Path) -> None:
     draw(root / "dog" / "small.png", 23, (2, 3))
     parts = read_image_folder(root)
     assert parts.train.size == (4, 5)
-    large, small = (os.path.join(*each) for each in
-                    (("cat", "large.png"), ("dog", "small.png")))  # fmt: skip
+    first, large, small = (os.path.join(*each) for each in
+        (("cat", "0.png"), ("cat", "large.png"), ("dog", "small.png")))  # fmt: skip
     assert parts.notes == (
         f"2 of 7 images were stretched to 5×4, from 3×2 ({small}) to 9×9 ({large})",
+    )
+    (note,) = read_image_folder(root, size=(2, 3)).notes
+    assert (
+        note
+        == f"6 of 7 images were stretched to 3×2, from 5×4 ({first}) to 9×9 ({large})"
     )
     other = read_image_folder(root, size=(3, 3), channels=3).train
     assert other.pixels.shape == (7, 3, 3, 3)

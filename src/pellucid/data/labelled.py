@@ -8,15 +8,15 @@ root/dog/2.png            root/val/dog/2.png
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from pellucid.data.idx import labels_beside, read_idx
-from pellucid.data.images import Pictures, Size, is_image, read_images
+from pellucid.data.images import Size, is_image, read_images
 from pellucid.errors import DataError, message
 
 __all__ = [
@@ -130,18 +130,34 @@ def read_image_folder(
     if not place.is_dir():
         what = "this is not a folder" if place.exists() else "no such folder"
         raise DataError(message(what, where=str(place)))
-    notes: list[str] = []
-    parts = {
-        part: _class_files(folder, notes) for part, folder in _parts(place).items()
-    }
+    met = _Met()
+    parts = {part: _class_files(folder, met) for part, folder in _parts(place).items()}
     read: dict[str, Images] = {}
     for part, files in parts.items():
         names = tuple(sorted(files, key=_in_order))
-        found = _read_part(place, files, names, size, channels, notes)
+        found = _read_part(place, files, names, size, channels, met)
         classes = read["train"].classes if read else names
         read[part] = found.among(classes, f"the {part} part")
         size, channels = found.size, found.channels
-    return ImageParts(**read, notes=tuple(notes))
+    return ImageParts(**read, notes=tuple(met.notes(read["train"].size)))
+
+
+@dataclass
+class _Met:
+    """What was met while reading: noted once for all parts."""
+
+    loose: list[Path] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    sizes: dict[str, Size] = field(default_factory=dict)
+
+    def notes(self, size: Size) -> Iterator[str]:
+        """Return what a reader should know, in words."""
+        yield from _passed_over(self.loose, "outside of the classes")
+        yield from _passed_over(self.others, "of other kinds")
+        if self.failed:
+            yield left_out(self.failed)
+        yield from _stretched(self.sizes, size)
 
 
 def find_images(folder: str | Path) -> list[Path]:
@@ -191,8 +207,8 @@ def _folders(root: Path) -> list[Path]:
     )
 
 
-def _class_files(root: Path, notes: list[str]) -> dict[str, list[Path]]:
-    """Return the images of each class, and note what lies about."""
+def _class_files(root: Path, met: _Met) -> dict[str, list[Path]]:
+    """Return the images of each class."""
     loose = [each for each in root.iterdir() if each.is_file() and is_image(each)]
     found = {each.name: _images_below(each) for each in _folders(root)}
     if not any(images for images, _ in found.values()):
@@ -216,9 +232,8 @@ def _class_files(root: Path, notes: list[str]) -> dict[str, list[Path]]:
                     hint="put images into the folder, or remove it",
                 )
             )
-    others = [each for _, rest in found.values() for each in rest]
-    notes.extend(_passed_over(loose, "outside of the classes"))
-    notes.extend(_passed_over(others, "that are no images"))
+    met.loose.extend(loose)
+    met.others.extend(each for _, others in found.values() for each in others)
     return {name: images for name, (images, _) in found.items()}
 
 
@@ -253,7 +268,7 @@ def _read_part(
     classes: tuple[str, ...],
     size: Size | None,
     channels: int | None,
-    notes: list[str],
+    met: _Met,
 ) -> Images:
     paths = [path for name in classes for path in files.get(name, ())]
     number = [k for k, name in enumerate(classes) for _ in files.get(name, ())]
@@ -264,23 +279,22 @@ def _read_part(
             raise DataError(f"no image of the class {name!r} can be read · "
                             + left_out(found.failed))  # fmt: skip
     kept = tuple(str(paths[i].relative_to(root)) for i in found.kept)
-    if found.failed:
-        notes.append(left_out(found.failed))
-    notes.extend(_stretched(found, kept))
+    met.failed |= found.failed
+    met.sizes |= dict(zip(kept, found.sizes))
     return Images(found.pixels, labels, classes, kept)
 
 
-def _stretched(found: Pictures, files: Sequence[str]) -> list[str]:
+def _stretched(sizes: dict[str, Size], size: Size) -> list[str]:
     """Note that images were of another size, with the smallest and the largest."""
-    other = [i for i, each in enumerate(found.sizes) if each != found.size]
+    other = {file: each for file, each in sizes.items() if each != size}
     if not other:
         return []
-    ordered = sorted(other, key=lambda i: found.sizes[i][0] * found.sizes[i][1])
-    first, last = ordered[0], ordered[-1]
-    words = [f"{_words(found.sizes[i])} ({files[i]})" for i in (first, last)]
-    ends = words[0] if found.sizes[first] == found.sizes[last] else " to ".join(words)
-    count = f"{len(other)} of {len(files)}"
-    return [f"{count} images were stretched to {_words(found.size)}, from {ends}"]
+    ordered = sorted(other, key=lambda file: other[file][0] * other[file][1])
+    differ = other[ordered[0]] != other[ordered[-1]]
+    ends = [ordered[0], ordered[-1]] if differ else ordered[:1]
+    words = " to ".join(f"{_words(other[file])} ({file})" for file in ends)
+    count = f"{len(other)} of {len(sizes)}"
+    return [f"{count} images were stretched to {_words(size)}, from {words}"]
 
 
 def _words(size: Size) -> str:
