@@ -186,6 +186,10 @@ class Function:
         start = self.let(f"udiv i64 {low}, %threads")
         return start, self.let(f"udiv i64 {high}, %threads")
 
+    def part(self, count: int, shared: bool) -> tuple[int | str, int | str]:
+        """Return where a range starts and stops: this thread's part, or the whole."""
+        return self.share(count) if shared else (0, count)
+
     @contextmanager
     def shared_loop(self, count: int) -> Iterator[str]:
         """Run the block for this thread's part of a range."""

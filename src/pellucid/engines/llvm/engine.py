@@ -30,6 +30,7 @@ from pellucid.ir.graph import Array, Graph
 from pellucid.ir.text import render
 from pellucid.passes.hoist import hoist
 from pellucid.passes.simplify import simplify
+from pellucid.passes.split import split_sums
 
 __all__ = ["LlvmEngine", "LlvmProgram"]
 
@@ -83,7 +84,7 @@ class LlvmEngine(Engine):
         known = self._cache.get(name)
         if known is not None:
             return LlvmProgram(graph, Compiled.from_bytes(known))
-        lowered = lower(hoist(simplify(graph)), target())
+        lowered = _lowered(graph)
         compiled = Compiled(
             compile_text(lowered.text),
             lowered.arena_bytes,
@@ -94,6 +95,10 @@ class LlvmEngine(Engine):
         self.compilations += 1
         self._cache.put(name, compiled.to_bytes())
         return LlvmProgram(graph, compiled)
+
+
+def _lowered(graph: Graph) -> Lowered:
+    return lower(split_sums(hoist(simplify(graph))), target())
 
 
 def _digest(graph: Graph) -> str:
@@ -157,7 +162,7 @@ class LlvmProgram(Program):
 
     @cached_property
     def _lowered(self) -> Lowered:
-        return lower(hoist(simplify(self.graph)), target())
+        return _lowered(self.graph)
 
     def text(self) -> str:
         """Return the LLVM assembly."""

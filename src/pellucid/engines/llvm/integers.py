@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pellucid.engines.llvm.emit import Kind, memory_type
 from pellucid.engines.llvm.kernels import Kernel
-from pellucid.engines.llvm.matmul import Operand, product_of
+from pellucid.engines.llvm.products import Operand, product_of
 from pellucid.ir.graph import Node
 
 __all__ = ["plain_product"]

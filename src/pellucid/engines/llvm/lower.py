@@ -18,18 +18,21 @@ from pellucid.engines.llvm.conv import conv
 from pellucid.engines.llvm.emit import Function
 from pellucid.engines.llvm.integers import plain_product
 from pellucid.engines.llvm.kernels import Kernel, Target, fill, map_kernel
-from pellucid.engines.llvm.matmul import (
-    Operand,
-    can_share,
-    matmul,
-    needs_panels,
-    operand,
-    product_of,
-    roles,
-)
+from pellucid.engines.llvm.matmul import matmul
 from pellucid.engines.llvm.meet import MEET, MEET_BYTES
 from pellucid.engines.llvm.moves import KERNELS
+from pellucid.engines.llvm.panels import pack
 from pellucid.engines.llvm.plan import Block, Step, plan, results_of, round_up
+from pellucid.engines.llvm.products import (
+    Operand,
+    can_share,
+    needs_panels,
+    operand,
+    panel_bytes,
+    product_of,
+    roles,
+    sharing,
+)
 from pellucid.ir.graph import Graph, Node, bind, input_node
 from pellucid.ir.types import TensorType
 
@@ -423,13 +426,32 @@ def _write_dot(
     if not is_float(node.dtype):
         plain_product(kernel, node, *found)
         return
-    panels = ""
-    if needs_panels(node, found[1], module.target):
-        panel = input_node(node.type, "panels")
-        pointers[panel] = scratch.at(module)
-        panels = kernel.pointer(panel)
     left, right = found
-    matmul(kernel, node, left, right, panels)
+    panels = None
+    if needs_panels(node, right, module.target):
+        panels = _pack(module, block, node, right, pointers, scratch)
+    share = sharing(node, right, module.target) if kernel.shared else ""
+    kernel.shared = bool(share)
+    matmul(kernel, node, left, right, panels, share)
+
+
+def _pack(
+    module: _Module,
+    block: Block,
+    node: Node,
+    right: Operand,
+    pointers: dict[Node, str],
+    scratch: Region,
+) -> Node:
+    """Bring the right operand of a product into panels."""
+    size = panel_bytes(node, module.target) // node.dtype.itemsize
+    panels = input_node(TensorType((size,), node.dtype), "panels")
+    pointers[panels] = scratch.at(module)
+    kernel = _kernel(module, block)
+    kernel.shared = module.threads and size >= _SHARED_ELEMENTS
+    pack(kernel, node, right, panels)
+    module.call(kernel, pointers, f"pack {node.inputs[1].type}")
+    return panels
 
 
 def _bring(

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from pellucid.dtypes import is_float
 from pellucid.engines.llvm.kernels import Target
-from pellucid.engines.llvm.matmul import operand, panel_bytes, roles
 from pellucid.engines.llvm.nest import accesses
+from pellucid.engines.llvm.products import operand, panel_bytes, roles
 from pellucid.ir.graph import Graph, Node, bind
 from pellucid.ir.ops import ELEMENTWISE
 from pellucid.passes.fuse import VIEWS, Affine, identity, offset, stored_nodes

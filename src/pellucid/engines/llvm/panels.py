@@ -1,0 +1,180 @@
+"""Panels: the right operand of a product, brought into the order of its tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+from pellucid.engines.llvm.emit import Kind
+from pellucid.engines.llvm.kernels import Kernel
+from pellucid.engines.llvm.products import Matrix, Operand, Tile, product_of, tile_of
+from pellucid.ir.graph import Node
+
+__all__ = ["load", "mask", "moved", "pack", "store"]
+
+
+def pack(kernel: Kernel, node: Node, y: Operand, panels: Node) -> None:
+    """Write the kernel that brings the right operand of a product into panels.
+
+    Columns beyond the end become zero.
+    """
+    f, shape, size = kernel.f, product_of(node), Kind(node.dtype)
+    tile = tile_of(kernel.target, size, shape)
+    whole, rest = divmod(shape.n, tile.columns)
+    source, target = kernel.pointer(y.source), kernel.pointer(panels)
+    # Threads share all panels of all batches.
+    count = whole + bool(rest)
+    start, stop = f.part(shape.batch * count, kernel.shared)
+    with f.loop(stop, start=start) as part:
+        batch = f.let(f"udiv i64 {part}, {count}")
+        panel = f.let(f"urem i64 {part}, {count}")
+        place = f.let(f"mul nsw i64 {batch}, {y.batch}")
+        step = f.let(f"mul nsw i64 {panel}, {tile.columns * y.column}")
+        place = f.let(f"add nsw i64 {place}, {step}")
+        place = f.let(f"add nsw i64 {place}, {y.start}")
+        b = Matrix(moved(kernel, size, source, place), y.row, y.column)
+        place = f.let(f"mul nsw i64 {part}, {tile.columns * shape.k}")
+        to = moved(kernel, size, target, place)
+        full = f.let(f"icmp slt i64 {panel}, {whole}")
+        if whole:
+            with f.when(full) if rest else nullcontext():
+                _pack_panel(kernel, b, shape.k, tile, tile.columns, to)
+        if rest:
+            last = f.let(f"icmp eq i64 {panel}, {whole}")
+            with f.when(last) if whole else nullcontext():
+                _pack_panel(kernel, b, shape.k, tile, rest, to)
+
+
+def _pack_panel(
+    kernel: Kernel, b: Matrix, depth: int, tile: Tile, columns: int, target: str
+) -> None:
+    kind, f = tile.kind, kernel.f
+    vectors = -(-columns // kind.lanes)
+    whole = depth // kind.lanes if b.row == 1 and kind.lanes > 1 else 0
+    full = columns == tile.columns and whole
+    start = 0
+    if full:
+        with f.loop(whole) as block:
+            k = f.let(f"mul nsw i64 {block}, {kind.lanes}")
+            for v in range(vectors):
+                _turn(kernel, b, tile, target, k, v)
+        start = whole * kind.lanes
+    if start < depth:
+        with f.loop(depth, start=start) as k:
+            for v in range(vectors):
+                _pack_row(kernel, b, tile, target, k, v, columns)
+
+
+def _pack_row(
+    kernel: Kernel, b: Matrix, tile: Tile, target: str, k: str, v: int, columns: int
+) -> None:
+    """Bring one row of a vector of columns, an element at a time or at once."""
+    kind, f, size = tile.kind, kernel.f, Kind(tile.kind.dtype)
+    row = moved(kernel, size, b.pointer, f.let(f"mul nsw i64 {k}, {b.row}"))
+    active = min(kind.lanes, columns - v * kind.lanes)
+    if b.column == 1:
+        address = moved(kernel, size, row, str(v * kind.lanes))
+        value = load(kernel, kind, address, mask(kind, active))
+    else:
+        value = kind.constant(0) if kind.lanes == 1 else "zeroinitializer"
+        for lane in range(active):
+            place = str((v * kind.lanes + lane) * b.column)
+            one = f.let(f"load {size}, ptr {moved(kernel, size, row, place)}")
+            value = (
+                one
+                if kind.lanes == 1
+                else f.let(f"insertelement {kind} {value}, {size} {one}, i32 {lane}")
+            )
+    place = f.let(f"mul nsw i64 {k}, {tile.columns}")
+    place = f.let(f"add nsw i64 {place}, {v * kind.lanes}")
+    store(kernel, kind, value, moved(kernel, size, target, place), "")
+
+
+def _turn(kernel: Kernel, b: Matrix, tile: Tile, target: str, k: str, v: int) -> None:
+    """Transpose a square of lanes × lanes in registers, halves of halves swapped."""
+    kind, f, size = tile.kind, kernel.f, Kind(tile.kind.dtype)
+    lanes = kind.lanes
+    lines = []
+    for lane in range(lanes):
+        column = (v * lanes + lane) * b.column
+        base = moved(kernel, size, b.pointer, str(column))
+        address = moved(kernel, size, base, k)
+        lines.append(f.let(f"load {kind}, ptr {address}, align {size.dtype.itemsize}"))
+    step = lanes // 2
+    while step:
+        for i in range(lanes):
+            if i & step:
+                continue
+            low, high = _swap_halves(lanes, step)
+            x, y = lines[i], lines[i + step]
+            lines[i] = _shuffle(kernel, kind, x, y, low)
+            lines[i + step] = _shuffle(kernel, kind, x, y, high)
+        step //= 2
+    for lane, line in enumerate(lines):
+        place = f.let(f"add nsw i64 {k}, {lane}")
+        place = f.let(f"mul nsw i64 {place}, {tile.columns}")
+        place = f.let(f"add nsw i64 {place}, {v * lanes}")
+        store(kernel, kind, line, moved(kernel, size, target, place), "")
+
+
+def _swap_halves(lanes: int, step: int) -> tuple[list[int], list[int]]:
+    """Return which lanes of a pair of lines make the new pair."""
+    low = [i if not i & step else lanes + i - step for i in range(lanes)]
+    high = [i + step if not i & step else lanes + i for i in range(lanes)]
+    return low, high
+
+
+def _shuffle(kernel: Kernel, kind: Kind, x: str, y: str, order: Sequence[int]) -> str:
+    places = ", ".join(f"i32 {i}" for i in order)
+    return kernel.f.let(
+        f"shufflevector {kind} {x}, {kind} {y}, <{kind.lanes} x i32> <{places}>"
+    )
+
+
+# --- memory ---
+
+
+def moved(kernel: Kernel, size: Kind, base: str, place: str) -> str:
+    """Return a pointer, so many elements further on."""
+    if place == "0":
+        return base
+    return kernel.f.let(f"getelementptr {size}, ptr {base}, i64 {place}")
+
+
+def mask(kind: Kind, active: int) -> str:
+    """Return which lanes are in use; nothing where all are."""
+    if active >= kind.lanes:
+        return ""
+    lanes = ", ".join(
+        f"i1 {'true' if i < active else 'false'}" for i in range(kind.lanes)
+    )
+    return f"<{lanes}>"
+
+
+def load(kernel: Kernel, kind: Kind, address: str, mask: str) -> str:
+    """Read a vector; lanes that are not in use become zero."""
+    size = kind.dtype.itemsize
+    if not mask:
+        return kernel.f.let(f"load {kind}, ptr {address}, align {size}")
+    return kernel.f.call(
+        f"llvm.masked.load.{kind.suffix}.p0",
+        str(kind),
+        ("ptr", address),
+        ("i32", str(size)),
+        (f"<{kind.lanes} x i1>", mask),
+        (str(kind), "zeroinitializer"),
+    )
+
+
+def store(kernel: Kernel, kind: Kind, value: str, address: str, mask: str) -> None:
+    """Write the lanes of a vector that are in use."""
+    size = kind.dtype.itemsize
+    if not mask:
+        kernel.f.do(f"store {kind} {value}, ptr {address}, align {size}")
+        return
+    function, truth = f"llvm.masked.store.{kind.suffix}.p0", f"<{kind.lanes} x i1>"
+    kernel.f.declared.add(f"declare void @{function}({kind}, ptr, i32, {truth})")
+    kernel.f.do(
+        f"call void @{function}({kind} {value}, ptr {address}, i32 {size}, "
+        f"{truth} {mask})"
+    )
