@@ -100,8 +100,8 @@ def _defaults(steps: int, horizon: Any, season: Any) -> dict[str, Any]:
     return {
         "lags": _lags(steps, horizon, season),
         "batch_size": batch,
-        "epochs": min(max(round(UPDATES * batch / (0.8 * rows)), 10), 1000),
-        "lr": 3e-3,
+        "epochs": min(max(round(UPDATES * batch / (0.8 * rows)), 10), 150),
+        "lr": 3e-3 if rows >= MANY_STEPS else 1e-2,
         "dropout": 0.0,
         "weight_decay": 1.0,
         "validation": 0.15,
@@ -109,6 +109,8 @@ def _defaults(steps: int, horizon: Any, season: Any) -> dict[str, Any]:
     }
 
 
+MANY_STEPS = 1000
+"""A shorter series has fewer updates, and gets a larger rate for them."""
 LAGS, SHORT_SEASON = 24, 64
 """The fewest recent values, where the series has them, and seasons seen twice over."""
 
