@@ -39,7 +39,7 @@ __all__ = [
 DEEP = 512
 """The most rows of the right operand that one pass goes through."""
 
-_WORTH_SHARING = 1 << 18
+_WORTH_SHARING = 1 << 19
 """Multiplications below which threads cost more than they bring."""
 
 _SMALL = 1 << 19
@@ -50,6 +50,10 @@ _FIRST_CACHE = 24 << 10
 
 _SET_STRIDE = 2048
 """Bytes between rows at which they fall into few sets of the first cache."""
+
+_PAGE, _FEW_ROWS = 4096, (6, 4)
+"""Bytes between rows of the left operand at which all fall into one set of the first
+cache, and the rows and vectors of a tile then: a set holds eight lines."""
 
 _PARTS = 4
 """The pieces that should be there, so that threads get about equally many."""
@@ -162,6 +166,9 @@ def tile_of(target: Target, dtype: Kind, shape: Product) -> Tile:
     while lanes > 1 and lanes // 2 >= n:
         lanes //= 2
     vectors = 2 if n > lanes else 1
+    page = shape.k * dtype.dtype.itemsize % _PAGE == 0
+    if page and target.registers >= 32 and n >= _FEW_ROWS[1] * lanes:
+        return Tile(_FEW_ROWS[0], _FEW_ROWS[1], Kind(dtype.dtype, lanes))
     most = (target.registers - 1 - vectors) // vectors
     most = min(most, 14 if vectors == 2 else 16)
     # Tiles of one height are less code to compile, which counts where the product is
