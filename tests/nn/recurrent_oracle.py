@@ -1,4 +1,4 @@
-"""Recurrent layers written plainly in JAX, for one sequence and a state dict."""
+"""Recurrent layers written plainly in JAX, from a state dict."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ def sigmoid(x: Any) -> Any:
 
 
 def rnn(x: Any, state: State, w: Any, u: Any, b: Any, c: Any) -> State:
-    return (jnp.tanh(w @ x + b + u @ state[0] + c),)
+    return (jnp.tanh(x @ w.T + b + state[0] @ u.T + c),)
 
 
 def relu(x: Any, state: State, w: Any, u: Any, b: Any, c: Any) -> State:
-    return (jnp.maximum(w @ x + b + u @ state[0] + c, 0.0),)
+    return (jnp.maximum(x @ w.T + b + state[0] @ u.T + c, 0.0),)
 
 
 def lstm(x: Any, state: State, w: Any, u: Any, b: Any, c: Any) -> State:
     hidden, cell = state
-    i, f, g, o = jnp.split(w @ x + b + u @ hidden + c, 4)
+    i, f, g, o = jnp.split(x @ w.T + b + hidden @ u.T + c, 4, -1)
     cell = sigmoid(f) * cell + sigmoid(i) * jnp.tanh(g)
     return sigmoid(o) * jnp.tanh(cell), cell
 
 
 def gru(x: Any, state: State, w: Any, u: Any, b: Any, c: Any) -> State:
     (hidden,) = state
-    (r, z, n), (s, y, m) = jnp.split(w @ x + b, 3), jnp.split(u @ hidden + c, 3)
+    r, z, n = jnp.split(x @ w.T + b, 3, -1)
+    s, y, m = jnp.split(hidden @ u.T + c, 3, -1)
     r, z = sigmoid(r + s), sigmoid(z + y)
     return ((1 - z) * jnp.tanh(n + r * m) + z * hidden,)
 
@@ -51,9 +52,9 @@ def one_way(
 def layers(
     kind: str, params: dict[str, Any], xs: Any, first: State
 ) -> tuple[Any, list[State]]:
-    """Run one sequence `[time, input]`; `first` holds `[layers · directions, hidden]`.
+    """Run `[time, …, input]` from the state `[layers · directions, …, hidden]`.
 
-    Returns the outputs `[time, directions · hidden]` and the last states.
+    Returns the outputs `[time, …, directions · hidden]` and the last states.
     """
     ends: list[State] = []
     layer = 0
@@ -70,6 +71,6 @@ def layers(
             outputs, end = one_way(STEPS[kind], weights, xs, state, reverse)
             found.append(outputs)
             ends.append(end)
-        xs = jnp.concatenate(found, 1)
+        xs = jnp.concatenate(found, -1)
         layer += 1
     return xs, ends

@@ -363,10 +363,7 @@ because relu follows
                 self(*inputs)
         finally:
             outputs_seen.reset(token)
-        return {
-            path: str(output.type) if isinstance(output, Tensor) else "several"
-            for path, output in seen.items()
-        }
+        return {path: _type_of(output) for path, output in seen.items()}
 
 
 # --- helpers ---------------------------------------------------------------------
@@ -381,6 +378,13 @@ def _found(name: str, value: Any, kind: type[Kind]) -> Iterator[tuple[str, Kind]
     elif isinstance(value, dict):
         for key, each in value.items():
             yield from _found(f"{name}.{key}", each, kind)
+
+
+def _type_of(output: Any) -> str:
+    if isinstance(output, Tensor):
+        return str(output.type)
+    first = output[0] if isinstance(output, tuple) and output else None
+    return f"{first.type}, …" if isinstance(first, Tensor) else "several"
 
 
 def _is_plain(value: Any) -> bool:
