@@ -24,14 +24,20 @@ class Config:
 
     engine: str = "auto"
     """The engine that `fit` and `predict` use; `auto` is llvm where it runs."""
+    options: tuple[tuple[str, Any], ...] = ()
+    """Options of the engine where none are given, such as `(("device", "gpu"),)`."""
     dtype: str = "f32"
     """The dtype of parameters and of Python floats: `f32` or `f64`."""
 
     @classmethod
     def from_environment(cls) -> Config:
-        """Read the settings that `PELLUCID_ENGINE`, `PELLUCID_DTYPE`, … name."""
-        named = {each.name: f"PELLUCID_{each.name.upper()}" for each in fields(cls)}
-        found = {
+        """Read the settings that `PELLUCID_ENGINE`, `PELLUCID_DTYPE`, … name.
+
+        Options are given to the engine that takes them, so none come from there.
+        """
+        names = [each.name for each in fields(cls) if each.name != "options"]
+        named = {name: f"PELLUCID_{name.upper()}" for name in names}
+        found: dict[str, Any] = {
             key: os.environ[name] for key, name in named.items() if os.environ.get(name)
         }
         return cls(**found)

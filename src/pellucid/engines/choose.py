@@ -68,13 +68,16 @@ def engine_named(name: str | None = None, **options: Hashable) -> Engine:
     """Return the engine of a name; without one, that of the configuration.
 
     The options are the engine's own: only `xla` has some, those of
-    `engines.xla.settings.Settings`. The same name and options give the same engine,
-    so that compiled programs are shared.
+    `engines.xla.settings.Settings`; without any it takes those of the configuration.
+    The same name and options give the same engine, so that programs are shared.
 
     >>> engine_named("numpy").name
     'numpy'
     """
-    return _made(name or current().engine, **options)
+    name = name or current().engine
+    if not options and name in _WITH_OPTIONS:
+        options = dict(current().options)
+    return _made(name, **options)
 
 
 @cache

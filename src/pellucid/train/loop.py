@@ -73,10 +73,11 @@ class Loop:
                 if self._is_stale(progress):
                     stopped = "early_stop"
                     break
-        except _Interrupted as interruption:
-            progress, stopped = interruption.progress, "interrupted"
-        except KeyboardInterrupt:
+        except (_Interrupted, KeyboardInterrupt) as interruption:
+            if self.programs.engine.processes > 1:
+                raise KeyboardInterrupt from None  # the others may stand elsewhere
             # Between two epochs: someone looked at an event, or a file was written.
+            progress = getattr(interruption, "progress", progress)
             stopped = "interrupted"
         except LostHostError as error:
             raise self._lost(error, progress) from error

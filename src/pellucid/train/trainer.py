@@ -93,8 +93,16 @@ class Trainer:
         self._dtype = next(iter(self._parameters.values())).dtype
 
     def subscribe(self, subscriber: Subscriber) -> None:
-        """Call a function with every event of training."""
+        """Call a function with every event of training.
+
+        Where several processes train one model, the first one calls it.
+        """
         self._subscribers.append(subscriber)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes and reports what all of them trained."""
+        return self.programs.engine.process == 0
 
     @property
     def history(self) -> History:
@@ -172,8 +180,8 @@ class Trainer:
             resume,
         )
         with ExitStack() as stack:
-            listeners = list(self._subscribers)
-            first = engine.process == 0
+            first = self.is_first
+            listeners = list(self._subscribers) if first else []
             if verbose and first:
                 listeners.append(Printer())
             if events is not None and first:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import jax
 
+from pellucid.engines.xla.hosts import forget
 from pellucid.errors import EngineError, LostHostError, message
 
 __all__ = ["in_words"]
@@ -39,6 +40,7 @@ def in_words() -> Iterator[None]:
                 )
             ) from error
         if any(word in first.lower() for word in _LOST):
+            forget()
             raise LostHostError(
                 message("another process of this run does not answer", where=first)
             ) from error

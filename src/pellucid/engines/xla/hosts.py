@@ -7,9 +7,12 @@ own `launch`, or what JAX finds in the environment (SLURM, Open MPI, Kubernetes,
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,7 +21,7 @@ from jax.experimental import multihost_utils
 from pellucid.engines.xla.settings import Settings
 from pellucid.errors import EngineError, message
 
-__all__ = ["Hosts", "join"]
+__all__ = ["Hosts", "forget", "join"]
 
 _NAMES = "PELLUCID_COORDINATOR", "PELLUCID_PROCESSES", "PELLUCID_PROCESS"
 """What `pellucid launch` tells the processes that it starts."""
@@ -50,6 +53,7 @@ def join(settings: Settings) -> None:
     if where is None or jax.distributed.is_initialized():
         return
     coordinator, processes, process, local = where
+    os.environ["XLA_PYTHON_CLIENT_ABORT_COLLECTIVES_ON_FAILURE"] = "1"
     try:
         jax.distributed.initialize(
             coordinator,
@@ -71,6 +75,20 @@ def join(settings: Settings) -> None:
                 "give coordinator, processes and process",
             )
         ) from error
+
+
+def forget() -> None:
+    """Let this process end at once, though another one is gone.
+
+    JAX would wait for it, and then end this process with a stack of its own.
+    """
+    with suppress(ImportError, AttributeError):
+        from jax._src.distributed import global_state
+
+        for name in ("preemption_sync_manager", "client", "service"):
+            part: Any = getattr(global_state, name)
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(part))  # never taken down
+            setattr(global_state, name, None)
 
 
 def _address(
