@@ -15,7 +15,8 @@ Model = Annotated[
 File = Annotated[
     Path,
     typer.Argument(
-        help="Rows, with the target's column; or labelled images.", show_default=False
+        help="Rows, with the target's column; or labelled images; or text.",
+        show_default=False,
     ),
 ]
 Rows = Annotated[int, typer.Option(help="How many rows to check on.", min=1)]
@@ -66,11 +67,30 @@ def _of_images(model: Any, data: Path, rows: int) -> tuple[Any, Any]:
     return few.pixels, few.labels
 
 
-_ROWS = {"table": _of_table, "images": _of_images}
+def _of_text(model: Any, data: Path, rows: int) -> tuple[Any, Any]:
+    """Return the first windows, short ones, and the characters behind each place."""
+    import numpy as np
+
+    from pellucid.data.text import read_text
+    from pellucid.data.windows import Windows
+
+    length = min(model.settings.context, _WINDOW)
+    numbers = model.vocabulary.encode(read_text(data), str(data))
+    windows = Windows(numbers[: rows * length + 1], length, stride=length,
+                      targets="shifted")  # fmt: skip
+    return np.asarray(windows.inputs), np.asarray(windows.targets)
+
+
+_WINDOW = 8
+"""Characters are enough of to check a gradient on: more take longer."""
+
+_ROWS = {"table": _of_table, "images": _of_images, "text": _of_text}
 """What gives some rows and their targets, for each kind of model."""
 
 
 def _loss(model: Any) -> Any:
     from pellucid.nn import CrossEntropyLoss, MSELoss
 
+    if model.kind == "text":
+        return CrossEntropyLoss(axis=-1)
     return CrossEntropyLoss() if model.classes else MSELoss()

@@ -64,7 +64,14 @@ def _of_images(model: Any, path: Path, data: Path | None, step: int) -> Any:
     return replay_step(model, images, step)
 
 
-_REPLAYS = {"table": _of_table, "images": _of_images}
+def _of_text(model: Any, path: Path, data: Path | None, step: int) -> Any:
+    from pellucid.text.rerun import replay_step
+    from pellucid.text.source import find_text
+
+    return replay_step(model, find_text(model.source, path, data), step)
+
+
+_REPLAYS = {"table": _of_table, "images": _of_images, "text": _of_text}
 """What finds the training data of each kind of model, and trains up to a step."""
 
 

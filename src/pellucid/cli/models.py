@@ -7,10 +7,11 @@ from pathlib import Path
 from pellucid.images.model import ImageModel
 from pellucid.runs.model import RunModel, load_model
 from pellucid.tabular.model import TableModel
+from pellucid.text.model import TextModel
 
 __all__ = ["load"]
 
 
 def load(path: Path) -> RunModel:
-    """Read a model of a table or of images. Raises `ModelFileError`."""
-    return load_model(path, TableModel, ImageModel)
+    """Read a model of a table, of images or of text. Raises `ModelFileError`."""
+    return load_model(path, TableModel, ImageModel, TextModel)

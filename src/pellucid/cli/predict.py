@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from pellucid.cli.places import check_place
+from pellucid.errors import ArgumentError, message
 
 Model = Annotated[
     Path, typer.Argument(help="A file that 'pellucid train' wrote.", show_default=False)
@@ -76,5 +77,14 @@ def _note(line: str) -> None:
     console().print(Text(line), soft_wrap=True)
 
 
-_PREDICT = {"table": _of_table, "images": _of_images}
+def _of_text(model: Any, path: Path) -> Any:
+    raise ArgumentError(
+        message(
+            "a model of text predicts by writing",
+            hint="use 'pellucid generate MODEL --prompt TEXT'",
+        )
+    )
+
+
+_PREDICT = {"table": _of_table, "images": _of_images, "text": _of_text}
 """What predicts with each kind of model."""

@@ -15,18 +15,20 @@ from pellucid.runs.model import RunModel
 from pellucid.runs.report import RunReport
 from pellucid.tabular.report import TableReport
 from pellucid.tabular.training import TrainedTable
+from pellucid.text.report import TextReport
+from pellucid.text.training import TrainedText
 
 __all__ = ["curve_of", "facts_of", "report_of", "scores_of", "training_of"]
 
 Piece = str | Table
 
 
-def report_of(trained: TrainedTable | TrainedImages) -> Iterator[Piece]:
+def report_of(trained: TrainedTable | TrainedImages | TrainedText) -> Iterator[Piece]:
     """Return everything that a person wants to know after training."""
     model, report = trained.model, trained.report
     yield from facts_of(report)
     yield from scores_of(report)
-    if not report.labels:
+    if isinstance(trained, TrainedTable) and not report.labels:
         yield error_table(trained.truth.tolist(), trained.predicted.tolist())
     yield from curve_of(model)
     yield training_of(model)
@@ -59,6 +61,15 @@ def _image_facts(report: ImageReport) -> Iterator[str]:
         yield f"  note: {note}"
 
 
+def _text_facts(report: TextReport) -> Iterator[str]:
+    yield f"text of {report.vocabulary} different characters"
+    yield (
+        f"{report.rows} characters: {report.train_rows} to learn from, "
+        f"{report.validation_rows} at the end to judge by"
+    )
+    yield f"{report.parameters} parameters"
+
+
 def _parts(report: RunReport, noun: str) -> Iterator[str]:
     yield (
         f"{report.rows} {noun}: {report.train_rows} to learn from, "
@@ -70,13 +81,20 @@ def _parts(report: RunReport, noun: str) -> Iterator[str]:
 _FACTS: dict[type[RunReport], Any] = {
     TableReport: _table_facts,
     ImageReport: _image_facts,
+    TextReport: _text_facts,
 }
+
+_RIVALS: dict[type[RunReport], tuple[str, str]] = {
+    TextReport: ("bigrams", "unigrams"),
+}
+"""What to call the linear model and the trivial one, where they have names."""
 
 
 def scores_of(report: RunReport) -> Iterator[Piece]:
     """Return the test metrics beside those to beat, and the confusion matrix."""
+    linear, baseline = _RIVALS.get(type(report), ("linear", "baseline"))
     yield metric_table(
-        {"model": report.metrics, "linear": report.linear, "baseline": report.baseline}
+        {"model": report.metrics, linear: report.linear, baseline: report.baseline}
     )
     if report.labels:
         yield confusion_table(report.confusion, report.labels, console(False).width)
@@ -99,7 +117,7 @@ def training_of(model: RunModel) -> str:
     report, settings = model.report, model.settings
     ended = _ENDS.get(report.stopped, report.stopped)
     kept = f" · weights of epoch {report.best_epoch}" if report.best_epoch else ""
-    batch = f"{settings.batch_size} {model.noun}"
+    batch = f"{settings.batch_size} {model.batch_noun or model.noun}"
     return (
         f"{report.epochs} epochs of {settings.epochs}, {report.iterations} iterations "
         f"of {batch}, {report.seconds:.1f} s · {ended}{kept} · {settings.network}"

@@ -43,6 +43,8 @@ class RunModel:
     """What it is a model of, in words."""
     noun: ClassVar[str] = "rows"
     """What one learns from, in words."""
+    batch_noun: ClassVar[str] = ""
+    """What a batch is made of, where that is something else."""
 
     module: Module
     settings: RunSettings
