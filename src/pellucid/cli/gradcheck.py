@@ -33,8 +33,8 @@ def run(model: Model, data: File, rows: Rows = 5) -> None:
     from pellucid.cli.render import show
 
     loaded = load(model)
-    features, wanted = _ROWS[loaded.kind](loaded, data, rows)
-    report = gradcheck(loaded.module, features, wanted, loss=_loss(loaded))
+    inputs = _ROWS[loaded.kind](loaded, data, rows)
+    report = gradcheck(loaded.module, *inputs, loss=_loss(loaded))
     show(str(report))
     if not report.ok:
         raise typer.Exit(1)
@@ -81,10 +81,22 @@ def _of_text(model: Any, data: Path, rows: int) -> tuple[Any, Any]:
     return np.asarray(windows.inputs), np.asarray(windows.targets)
 
 
+def _of_series(model: Any, data: Path, rows: int) -> tuple[Any, ...]:
+    """Return windows from all over the series, and what follows them."""
+    from pellucid.data.table import read_table
+
+    return model.windows(model.series(read_table(data)), rows)  # type: ignore[no-any-return]
+
+
 _WINDOW = 8
 """Characters are enough of to check a gradient on: more take longer."""
 
-_ROWS = {"table": _of_table, "images": _of_images, "text": _of_text}
+_ROWS = {
+    "table": _of_table,
+    "images": _of_images,
+    "text": _of_text,
+    "forecast": _of_series,
+}
 """What gives some rows and their targets, for each kind of model."""
 
 
@@ -93,4 +105,5 @@ def _loss(model: Any) -> Any:
 
     if model.kind == "text":
         return CrossEntropyLoss(axis=-1)
-    return CrossEntropyLoss() if model.classes else MSELoss()
+    classes = model.kind != "forecast" and model.classes
+    return CrossEntropyLoss() if classes else MSELoss()

@@ -71,7 +71,20 @@ def _of_text(model: Any, path: Path, data: Path | None, step: int) -> Any:
     return replay_step(model, find_text(model.source, path, data), step)
 
 
-_REPLAYS = {"table": _of_table, "images": _of_images, "text": _of_text}
+def _of_series(model: Any, path: Path, data: Path | None, step: int) -> Any:
+    from pellucid.series.training import replay_step
+    from pellucid.tabular.source import find_table
+
+    table = find_table(model.source, path, data)
+    return replay_step(model, model.series(table), step)
+
+
+_REPLAYS = {
+    "table": _of_table,
+    "images": _of_images,
+    "text": _of_text,
+    "forecast": _of_series,
+}
 """What finds the training data of each kind of model, and trains up to a step."""
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pellucid.images.model import ImageModel
 from pellucid.runs.model import RunModel, load_model
+from pellucid.series.model import ForecastModel
 from pellucid.tabular.model import TableModel
 from pellucid.text.model import TextModel
 
@@ -13,5 +14,5 @@ __all__ = ["load"]
 
 
 def load(path: Path) -> RunModel:
-    """Read a model of a table, of images or of text. Raises `ModelFileError`."""
-    return load_model(path, TableModel, ImageModel, TextModel)
+    """Read a model of a table, images, text or a series. Raises `ModelFileError`."""
+    return load_model(path, TableModel, ImageModel, TextModel, ForecastModel)

@@ -86,5 +86,19 @@ def _of_text(model: Any, path: Path) -> Any:
     )
 
 
-_PREDICT = {"table": _of_table, "images": _of_images, "text": _of_text}
+def _of_series(model: Any, path: Path) -> Any:
+    from pellucid.data.table import read_table
+
+    series = model.series(read_table(path))
+    for note in series.notes:
+        _note(note)
+    return model.ahead(series)
+
+
+_PREDICT = {
+    "table": _of_table,
+    "images": _of_images,
+    "text": _of_text,
+    "forecast": _of_series,
+}
 """What predicts with each kind of model."""

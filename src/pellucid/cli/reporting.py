@@ -8,11 +8,13 @@ from typing import Any
 from rich.table import Table
 
 from pellucid.cli.curve import learning_curve
+from pellucid.cli.forecasting import forecast_facts, forecast_scores
 from pellucid.cli.render import confusion_table, console, error_table, metric_table
 from pellucid.images.report import ImageReport
 from pellucid.images.training import TrainedImages
 from pellucid.runs.model import RunModel
 from pellucid.runs.report import RunReport
+from pellucid.series.report import ForecastReport
 from pellucid.tabular.report import TableReport
 from pellucid.tabular.training import TrainedTable
 from pellucid.text.report import TextReport
@@ -82,6 +84,7 @@ _FACTS: dict[type[RunReport], Any] = {
     TableReport: _table_facts,
     ImageReport: _image_facts,
     TextReport: _text_facts,
+    ForecastReport: forecast_facts,
 }
 
 _RIVALS: dict[type[RunReport], tuple[str, str]] = {
@@ -92,6 +95,9 @@ _RIVALS: dict[type[RunReport], tuple[str, str]] = {
 
 def scores_of(report: RunReport) -> Iterator[Piece]:
     """Return the test metrics beside those to beat, and the confusion matrix."""
+    if isinstance(report, ForecastReport):
+        yield from forecast_scores(report)
+        return
     linear, baseline = _RIVALS.get(type(report), ("linear", "baseline"))
     yield metric_table(
         {"model": report.metrics, linear: report.linear, baseline: report.baseline}

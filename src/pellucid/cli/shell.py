@@ -25,7 +25,15 @@ __all__ = ["COMMANDS", "application", "main"]
 
 COMMANDS: dict[str, str] = {
     name: f"pellucid.cli.{name}"
-    for name in ("train", "predict", "generate", "inspect", "gradcheck", "demo")
+    for name in (
+        "train",
+        "forecast",
+        "predict",
+        "generate",
+        "inspect",
+        "gradcheck",
+        "demo",
+    )
 }
 """The module of each command, by its name, in the order in which help lists them."""
 

@@ -14,6 +14,7 @@ from pellucid.data.table import as_table
 from pellucid.errors import DataError, message
 from pellucid.nn import Module
 from pellucid.runs.model import RunModel
+from pellucid.series.network import Forecaster
 from pellucid.series.reading import Reading, Scale, Tables
 from pellucid.series.report import ForecastReport
 from pellucid.series.settings import ForecastSettings
@@ -32,7 +33,10 @@ class ForecastModel(RunModel):
 
     kind: ClassVar[str] = "forecast"
     data: ClassVar[str] = "a series"
+    noun: ClassVar[str] = "steps"
+    batch_noun: ClassVar[str] = "windows"
 
+    module: Forecaster
     settings: ForecastSettings
     report: ForecastReport
     reading: Reading
@@ -72,6 +76,22 @@ class ForecastModel(RunModel):
             low, high = np.array(self.spread)
             columns |= {"low": values + low, "high": values + high}
         return _dated(pl.DataFrame(columns), self.time)
+
+    def windows(self, series: Series, rows: int) -> tuple[Array, ...]:
+        """Return the network's inputs, and its targets, of windows evenly spread."""
+        self._check(series)
+        tables = self.reading.tables(series, self.scale, 0)
+        every = self.reading.targets(tables, self.reading.starts(len(series)))
+        few = every.thinned(rows)
+        columns = self.reading.columns(tables, few.starts)
+        return (*map(np.asarray, columns), np.asarray(few))
+
+    def summary(self) -> str:
+        """Return the architecture as a table, a line for each layer."""
+        reading = self.reading
+        shapes = [(1, reading.lags), (1, reading.seasonal), (1, reading.waves)]
+        known = (1, reading.horizon, reading.known)
+        return self.module.summary(*(each for each in (*shapes, known) if each[-1]))
 
     def _check(self, series: Series) -> None:
         grid, known = series.grid, self.step

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,6 +16,7 @@ from pellucid.errors import ArgumentError, DataError, message
 from pellucid.nn import MSELoss
 from pellucid.optim import AdamW, OneCycle
 from pellucid.random import key_of, keys_from
+from pellucid.runs.repeat import repeat_step
 from pellucid.runs.report import how_it_went
 from pellucid.runs.source import Source
 from pellucid.series.backtest import guesses, intervals, measure, truth
@@ -25,9 +26,10 @@ from pellucid.series.reading import Reading, Scale, Tables
 from pellucid.series.report import MODEL, ForecastReport
 from pellucid.series.settings import ForecastSettings
 from pellucid.train.events import Subscriber
+from pellucid.train.replay import Replay
 from pellucid.train.trainer import Trainer
 
-__all__ = ["TrainedForecast", "train_forecast"]
+__all__ = ["TrainedForecast", "replay_step", "train_forecast"]
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -101,7 +103,6 @@ class _Run:
         self.stop = len(series) - self._test_steps()
         self.reading = Reading.suited(series, self.stop, self.settings)
         self._check()
-        self.judged: Trainer | None = None
 
     def _test_steps(self) -> int:
         settings = self.settings
@@ -170,8 +171,9 @@ class _Run:
         """Return the inputs and the targets of the windows that start at `rows`."""
         return self.reading.columns(tables, rows), self.reading.targets(tables, rows)
 
-    def judge(self, tables: Tables) -> int:
-        """Find out after how many epochs a network forecasts best what follows."""
+    def judge(self, epochs: int) -> Trainer:
+        """Train for at most so many epochs, on windows whose followers judge it."""
+        tables = self.reading.tables(self.series, Scale.of(self.series, self.stop), 0)
         settings, starts = self.settings, self.reading.starts(self.stop)
         inputs, targets = self.columns(tables, starts)
         kept, held = part_in_time([*inputs, targets], [targets], settings.validation)
@@ -179,17 +181,17 @@ class _Run:
             f"learning from {len(kept)} windows, judging by the next {len(held)} when "
             "to stop"
         )
-        self.judged = self.trainer(settings.epochs, len(kept))
         self.windows = len(kept), len(held)
+        trainer = self.trainer(settings.epochs, len(kept))
         self.fit(
-            self.judged,
+            trainer,
             tables,
             starts[kept],
-            epochs=settings.epochs,
+            epochs=epochs,
             validation=self.columns(tables, starts[held]),
             patience=settings.patience,
         )
-        return self.judged.history.best_epoch or self.judged.history.epochs
+        return trainer
 
     def network(self, epochs: int, stop: int) -> tuple[Forecaster, Scale]:
         """Return a network that was trained on all that lies before `stop`."""
@@ -219,8 +221,8 @@ class _Run:
         """Judge, backtest, train on all, and put it together."""
         series, settings = self.series, self.settings
         horizon, values = settings.horizon, self.series.values
-        first = self.reading.tables(series, Scale.of(series, self.stop), 0)
-        epochs = self.judge(first)
+        judged = self.judge(settings.epochs)
+        epochs = judged.history.best_epoch or judged.history.epochs
         origins = np.arange(self.stop, len(series) - horizon + 1)
         found = {MODEL: self.forecasts(epochs, origins)}
         found |= guesses(values, origins, horizon, settings.season)
@@ -228,12 +230,11 @@ class _Run:
         self.say("learning from the whole series")
         module, scale = self.network(epochs, len(series))
         spread = intervals(true, found[MODEL], settings.level)
-        assert self.judged is not None
         model = ForecastModel(
             module=module,
             settings=settings,
-            history=self.judged.history,
-            report=self.report(true, found, len(origins)),
+            history=judged.history,
+            report=self.report(judged, true, found),
             source=source,
             reading=self.reading,
             scale=scale,
@@ -245,7 +246,7 @@ class _Run:
         return TrainedForecast(model, origins, true, found)
 
     def report(
-        self, true: Array, forecasts: dict[str, Array], origins: int
+        self, judged: Trainer, true: Array, forecasts: dict[str, Array]
     ) -> ForecastReport:
         """Return what was found and measured."""
         series, settings = self.series, self.settings
@@ -253,7 +254,6 @@ class _Run:
         past = series.values[: self.stop]
         scores = measure(true, forecasts, past, settings.season, rivals[0])
         ends = series.times(0, len(series))[[0, -1]]
-        assert self.judged is not None
         return ForecastReport(
             rows=len(series),
             train_rows=self.windows[0],
@@ -262,7 +262,7 @@ class _Run:
             notes=series.notes,
             metrics=scores[MODEL],
             baseline=min((scores[name] for name in rivals), key=lambda s: s["mae"]),
-            **how_it_went(self.judged),
+            **how_it_went(judged),
             seconds=time.perf_counter() - self.start,
             target=series.target,
             time=series.time,
@@ -274,13 +274,29 @@ class _Run:
             horizon=settings.horizon,
             lags=self.reading.lags,
             inputs=self.reading.inputs,
-            origins=origins,
+            origins=len(true),
             scores=scores,
             by_step={
                 name: tuple(np.abs(each - true).mean(0).tolist())
                 for name, each in forecasts.items()
             },
         )
+
+
+def replay_step(model: ForecastModel, series: Series, step: int) -> Replay:
+    """Return every gate of one step of a model's training, counted from 0.
+
+    It is the training that decides when to stop, whose record the model keeps.
+    `series` is the one that the model was trained on.
+
+    Raises:
+        ArgumentError: the training had no such step.
+        DataError: the losses differ from those recorded, so the series, or the
+            version of Pellucid, is another one.
+    """
+    settings = asdict(model.settings)
+    run = _Run(series, settings.pop("horizon"), settings, (), lambda line: None)
+    return repeat_step(model.history, step, run.judge, "table")
 
 
 def _pair(spread: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
