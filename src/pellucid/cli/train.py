@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pellucid.cli.devices import Device, Xla, computing_on
 from pellucid.cli.places import check_place
 from pellucid.errors import ArgumentError, message
 
@@ -134,6 +135,8 @@ def run(
     weight_decay: Decay = None,
     seed: Seed = None,
     engine: Engine = None,
+    device: Device = None,
+    xla: Xla = None,
     drop: Drop = None,
     out: Out = None,
     checkpoint: Checkpoint = None,
@@ -175,8 +178,10 @@ def run(
         )
     keep = {"checkpoint": checkpoint, "resume": resume, "events": events}
     learn = _learner(file, text, {kind: _given(each) for kind, each in own.items()})
-    trained = learn(file, _given(settings), test, quiet, keep)
-    _tell(trained, place, as_json, quiet)
+    with computing_on(engine, device, xla):
+        trained = learn(file, _given(settings), test, quiet, keep)
+    if trained.trainer.is_first:
+        _tell(trained, place, as_json, quiet)
     if trained.report.stopped == "interrupted":
         raise typer.Exit(1)
 
