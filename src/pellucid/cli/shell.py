@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     name: f"pellucid.cli.{name}"
     for name in (
         "train",
+        "launch",
         "forecast",
         "predict",
         "generate",
