@@ -152,7 +152,7 @@ def test_the_report_is_of_the_series():
             {},
             DataError,
             "30 steps of 'y' are too few to forecast 10 · 6 recent values are shown, "
-            "and the last 10 steps are held out · expected 25 more · choose a smaller "
+            "and the last 10 steps are held out · expected about 32 more · choose a smaller "
             "horizon, or fewer lags",
         ),
         (

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-import polars as pl
 from rich.table import Table
 
 from pellucid.cli.numbers import number
@@ -77,7 +77,7 @@ def forecast_scores(report: ForecastReport) -> Iterator[Piece]:
     yield ""
 
 
-def forecast_table(model: ForecastModel, ahead: pl.DataFrame) -> Iterator[Piece]:
+def forecast_table(model: ForecastModel, ahead: Any) -> Iterator[Piece]:
     """Return what comes next, as far as it fits."""
     share = f"{model.settings.level:.0%} of the values"
     if model.spread is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -118,13 +119,14 @@ class _Run:
         wanted = max(FEWEST_WINDOWS, 3 * reading.horizon)
         found = len(reading.starts(self.stop))
         if found < wanted:
+            more = math.ceil((wanted - found) / (1 - self.settings.test_size))
             raise DataError(
                 message(
                     f"{len(series)} steps of {series.target!r} are too few to forecast "
                     f"{horizon}",
                     where=f"{reading.lags} recent values are shown, and the last "
                     f"{len(series) - self.stop} steps are held out",
-                    expected=f"expected {wanted - found} more",
+                    expected=f"expected about {more} more",
                     hint="choose a smaller horizon, or fewer lags",
                 )
             )
