@@ -18,6 +18,7 @@ __all__ = [
     "Index",
     "behind_views",
     "identity",
+    "is_written_turned",
     "offset",
     "read_through",
     "stored_nodes",
@@ -150,6 +151,8 @@ def stored_nodes(graph: Graph) -> set[Node]:
     stored |= set(graph.outputs)
     for node in graph.nodes:
         stored |= _arrays_for(node)
+    for node in _written_turned(graph):
+        stored = (stored - {node.inputs[0]}) | {node}
     reads = _reads(graph, stored)
     depth: dict[Node, int] = {}
     for node in graph.nodes:
@@ -161,6 +164,30 @@ def stored_nodes(graph: Graph) -> set[Node]:
         if node.op.name in ELEMENTWISE and (again or depth[node] > _DEEPEST):
             stored.add(node)
     return {node for node in stored if node.op.name not in ("const", "input")}
+
+
+def _written_turned(graph: Graph) -> list[Node]:
+    """Return each transpose that is all that reads a `conv`: the result of the `conv`
+    is written as it turns it, and nowhere else."""
+    readers: dict[Node, list[Node]] = {each: [each] for each in graph.outputs}
+    for node in graph.nodes:
+        for each in node.inputs:
+            readers.setdefault(each, []).append(node)
+    return [
+        node
+        for node in graph.nodes
+        if node.op.name == "transpose"
+        and node.inputs[0].op.name == "conv"
+        and len(readers[node.inputs[0]]) == 1
+    ]
+
+
+def is_written_turned(node: Node, stored: set[Node]) -> bool:
+    """Return whether a stored value is a `conv` with its axes turned."""
+    if node.op.name != "transpose":
+        return False
+    (source,) = node.inputs
+    return source.op.name == "conv" and source not in stored
 
 
 def _in_order(node: Node) -> Node:

@@ -28,6 +28,7 @@ from pellucid.engines.program import Engine, Program
 from pellucid.errors import EngineError, message
 from pellucid.ir.graph import Array, Graph
 from pellucid.ir.text import render
+from pellucid.passes.batch_last import batch_last
 from pellucid.passes.hoist import hoist
 from pellucid.passes.simplify import simplify
 from pellucid.passes.split import split_sums
@@ -98,7 +99,9 @@ class LlvmEngine(Engine):
 
 
 def _lowered(graph: Graph) -> Lowered:
-    return lower(split_sums(hoist(simplify(graph))), target())
+    machine = target()
+    turned = batch_last(simplify(graph), machine.register_bytes)
+    return lower(split_sums(hoist(turned)), machine)
 
 
 def _digest(graph: Graph) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from pellucid.dtypes import is_float
 from pellucid.engines.llvm.conv import conv
+from pellucid.engines.llvm.correlation import multiplications
 from pellucid.engines.llvm.emit import Function
 from pellucid.engines.llvm.integers import plain_product
 from pellucid.engines.llvm.kernels import Kernel, Target, fill, map_kernel
@@ -231,6 +232,9 @@ def _bounds(block: Block) -> int:
 _SHARED_ELEMENTS = 1 << 13
 """Elements below which threads cost more than they bring."""
 
+_SHARED_PRODUCTS = 1 << 20
+"""Multiplications of a `conv` below which threads cost more than they bring."""
+
 
 def _is_shared(step: Step, target: Target) -> bool:
     """Return whether threads share a step's work."""
@@ -241,6 +245,8 @@ def _is_shared(step: Step, target: Target) -> bool:
         return node.type.size > 1 and bool(
             node.inputs[0].type.size >= 4 * _SHARED_ELEMENTS
         )
+    if step.kind == "conv":
+        return multiplications(node) >= _SHARED_PRODUCTS
     if step.kind in ("map", "gather"):
         return bool(node.type.size >= _SHARED_ELEMENTS)
     return False
@@ -265,6 +271,8 @@ def _work(block: Block, target: Target) -> tuple[int, int]:
         own = sum(node.type.size for node, _ in step.targets)
         if step.kind == "dot":
             own = product_of(step.node).work // 16
+        elif step.kind == "conv":
+            own = multiplications(step.node) // 16
         elif step.kind in ("sum", "max", "argmax"):
             own = step.node.inputs[0].type.size
         total += own

@@ -15,7 +15,14 @@ from pellucid.engines.llvm.nest import accesses
 from pellucid.engines.llvm.products import operand, panel_bytes, roles
 from pellucid.ir.graph import Graph, Node, bind
 from pellucid.ir.ops import ELEMENTWISE
-from pellucid.passes.fuse import VIEWS, Affine, identity, offset, stored_nodes
+from pellucid.passes.fuse import (
+    VIEWS,
+    Affine,
+    identity,
+    is_written_turned,
+    offset,
+    stored_nodes,
+)
 
 __all__ = ["Block", "Step", "plan", "results_of", "round_up"]
 
@@ -106,7 +113,9 @@ def _reads_of(block_stored: set[Node], node: Node) -> dict[tuple[Node, Affine], 
     found: dict[tuple[Node, Affine], None] = {}
     if node.op.name == "get":
         return found
-    if node.op.name in ELEMENTWISE or node.op.name in VIEWS:
+    if is_written_turned(node, block_stored):
+        (node,) = node.inputs
+    elif node.op.name in ELEMENTWISE or node.op.name in VIEWS:
         accesses(node, identity(node), block_stored - {node}, found)
         return found
     for each in node.inputs:
@@ -140,6 +149,8 @@ def _add_step(block: Block, node: Node, target: Target, inside: bool) -> None:
         inner = plan(attrs["body"], target, carries, attrs["consts"], inside=True)
         apart = not (inside or carries) and attrs["length"] > 1
         block.steps.append(Step("scan", [(node, node)], inner, apart=apart))
+    elif is_written_turned(node, block.stored):
+        block.steps.append(Step("conv", [(node, node)]))
     elif name in ELEMENTWISE or name in VIEWS:
         _add_map(block, node)
     else:
