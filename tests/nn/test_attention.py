@@ -9,6 +9,7 @@ import attention_oracle
 import numpy as np
 import pytest
 
+import pellucid as pel
 from pellucid import gradcheck, nn
 from pellucid.errors import ArgumentError, DataError, DTypeError, ShapeError
 from pellucid.tensors import grad, tensor
@@ -117,6 +118,17 @@ def test_weights_are_averaged_over_the_heads_or_not_computed() -> None:
     assert apart.shape == (2, 3, 3, 3)
     np.testing.assert_allclose(layer(x)[1].value, apart.mean(1))
     assert layer(x, need_weights=False)[1] is None
+
+
+def test_a_replay_shows_the_weights_under_a_name() -> None:
+    layer = nn.MultiheadAttention(6, 3, batch_first=True)
+    x = inputs_for(layer, 4, (5,))[0].astype(np.float32)
+    trainer = pel.Trainer(nn.Sequential(layer), nn.MSELoss())
+    trainer.fit(x, x, epochs=1, batch_size=4, verbose=0)
+    gates = trainer.replay(0).layer("0.weights")
+    found = gates[-1].output
+    assert found.shape == (4, 3, 5, 5)
+    np.testing.assert_allclose(found.sum(-1), 1.0, rtol=1e-6)
 
 
 # --- masks -----------------------------------------------------------------------

@@ -23,7 +23,7 @@ from pellucid.functional import (
     where,
     zeros,
 )
-from pellucid.ir.graph import Array
+from pellucid.ir.graph import Array, within
 from pellucid.nn.init import xavier_uniform
 from pellucid.nn.linear import Linear, positive
 from pellucid.nn.module import Module
@@ -141,14 +141,16 @@ class MultiheadAttention(Module):
             is_causal: query i looks at keys 0 to i only, besides the masks.
 
         A query that may look at no key gets what `out_proj` makes of 0; a mask known
-        to do that is a `DataError`.
+        to do that is a `DataError`. A replay shows the gates of the weights under the
+        path of the layer and `.weights`.
         """
         key = query if key is None else key
         value = key if value is None else value
         self._check(query, key, value)
         q, k, v = self._heads_of(query, key, value)
         mask = self._mask(key_padding_mask, attn_mask, k, query.shape)
-        weights = attention_weights(q, k, mask, is_causal)
+        with within("weights"):
+            weights = attention_weights(q, k, mask, is_causal)
         mixed = dropout(weights, self.dropout, self.training) @ v
         output = self._swapped(self.out_proj(_joined(mixed)))
         if not need_weights:
@@ -177,7 +179,9 @@ class MultiheadAttention(Module):
         )
         room = keys.shape[2]
         filled = arange(room) >= (room - 1) - position.astype("i64")
-        mixed = attention_weights(q, keys, filled) @ values
+        with within("weights"):
+            weights = attention_weights(q, keys, filled)
+        mixed = weights @ values
         return self.out_proj(_joined(mixed)[:, 0]), (keys, values)
 
     def first_cache(self, batch: int, length: int) -> Cache:
