@@ -30,9 +30,9 @@ class _Habit(NamedTuple):
 
 MODELS: dict[str, _Habit] = {
     "transformer": _Habit(12, 2e-3, 0.1, 4, 2000),
-    "lstm": _Habit(32, 4e-3, 0.01, 1, 6000),
-    "gru": _Habit(32, 4e-3, 0.01, 1, 6000),
-    "rnn": _Habit(32, 2e-3, 0.01, 1, 6000),
+    "lstm": _Habit(32, 4e-3, 0.01, 1, 4000),
+    "gru": _Habit(32, 4e-3, 0.01, 1, 4000),
+    "rnn": _Habit(32, 2e-3, 0.01, 1, 4000),
 }
 """The networks by name."""
 
