@@ -152,8 +152,8 @@ def test_the_report_is_of_the_series():
             {},
             DataError,
             "30 steps of 'y' are too few to forecast 10 · 6 recent values are shown, "
-            "and the last 10 steps are held out · expected about 32 more · choose a smaller "
-            "horizon, or fewer lags",
+            "and the last 10 steps are held out · expected about 32 more · choose a "
+            "smaller horizon, or fewer lags",
         ),
         (
             np.full(50, 3.0),
