@@ -1,8 +1,10 @@
-"""Cuts long sums into a few parts: the parts are summed first, then their sums.
+"""Sums that are too long or too short: how products and sums are written anew.
 
-Where a small result is summed over thousands of rows, as the gradient of a small
+A long sum is cut into a few parts: the parts are summed first, then their sums. Where
+a small result is summed over thousands of rows, as the gradient of a small
 weight is over a large batch, threads could share nothing of it. They share the parts.
 The cuts depend on the shape alone, so the bits do not depend on the number of threads.
+A sum of one product is no sum: it becomes a multiplication, part of a larger loop.
 """
 
 from __future__ import annotations
@@ -42,11 +44,12 @@ def split_sums(graph: Graph) -> Graph:
         if body is not None:
             attrs = {**node.attrs, "body": split_sums(body)}
             return bind(node.op.name, *inputs, **attrs)
-        small = node.op.name in ("dot", "sum") and node.type.size <= _SMALL
-        if not small or not is_float(node.dtype):
+        if node.op.name not in ("dot", "sum") or not is_float(node.dtype):
             return rebind(node, inputs)
         if node.op.name == "dot":
             return _product(node, inputs)
+        if node.type.size > _SMALL:
+            return rebind(node, inputs)
         source = behind_views(node.inputs[0])
         if source in stored or source.op.name == "input":
             return _sum(node, inputs[0])
@@ -72,8 +75,10 @@ def _cut(node: Node, axis: int, count: int) -> Node:
 
 def _product(node: Node, inputs: Sequence[Node]) -> Node:
     (x, y), (contract, batch) = inputs, (node.attrs["contract"], node.attrs["batch"])
+    if not batch[0] and all(x.shape[axis] == 1 for axis in contract[0]):
+        return _single(node, x, y)
     count = _parts(x.shape[contract[0][0]]) if len(contract[0]) == 1 else 1
-    if count == 1 or batch[0]:
+    if count == 1 or batch[0] or node.type.size > _SMALL:
         return rebind(node, tuple(inputs))
     (i,), (j,) = contract
     product = bind(
@@ -84,6 +89,17 @@ def _product(node: Node, inputs: Sequence[Node]) -> Node:
         batch=((i,), (j,)),
     )
     return bind("sum", product, axes=(0,))
+
+
+def _single(node: Node, x: Node, y: Node) -> Node:
+    """Return a product that has one term in each sum: no more than gates."""
+    (cx, cy), shape = node.attrs["contract"], node.shape
+    rows = [n for axis, n in enumerate(x.shape) if axis not in cx]
+    columns = [n for axis, n in enumerate(y.shape) if axis not in cy]
+    left = bind("reshape", x, shape=(*rows, *(1 for _ in columns)))
+    right = bind("reshape", y, shape=(*(1 for _ in rows), *columns))
+    spread = (bind("broadcast", each, shape=shape) for each in (left, right))
+    return bind("mul", *spread)
 
 
 def _sum(node: Node, source: Node) -> Node:

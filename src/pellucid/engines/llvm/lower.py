@@ -17,6 +17,7 @@ from pellucid.dtypes import is_float
 from pellucid.engines.llvm.conv import conv
 from pellucid.engines.llvm.correlation import multiplications
 from pellucid.engines.llvm.emit import Function
+from pellucid.engines.llvm.inner import inner, is_inner
 from pellucid.engines.llvm.integers import plain_product
 from pellucid.engines.llvm.kernels import Kernel, Target, fill, map_kernel
 from pellucid.engines.llvm.matmul import matmul
@@ -435,6 +436,11 @@ def _write_dot(
         plain_product(kernel, node, *found)
         return
     left, right = found
+    if is_inner(node, left, right):
+        share = sharing(node, right, module.target) if kernel.shared else ""
+        kernel.shared = bool(share)
+        inner(kernel, node, left, right, share)
+        return
     panels = None
     if needs_panels(node, right, module.target):
         panels = _pack(module, block, node, right, pointers, scratch)

@@ -27,7 +27,7 @@ from pellucid.engines.llvm.products import (
 )
 from pellucid.ir.graph import Node
 
-__all__ = ["matmul"]
+__all__ = ["matmul", "over"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def matmul(
         )
 
 
-def _over(
+def over(
     f: Function, count: int, size: int, shared: bool, one: Callable[[str, int], None]
 ) -> None:
     """Call `one(start, length)` for each piece of a range; the last may be shorter."""
@@ -120,9 +120,9 @@ def _one(plan: _Plan, a: Matrix, b: Matrix, panel: int, out: str) -> None:
                     first, deep,
                 )  # fmt: skip
 
-            _over(f, shape.m, tile.rows, plan.share == "rows", row)
+            over(f, shape.m, tile.rows, plan.share == "rows", row)
 
-        _over(f, shape.n, tile.columns, plan.share == "columns", column)
+        over(f, shape.n, tile.columns, plan.share == "columns", column)
 
 
 def _tile_loop(
