@@ -10,7 +10,7 @@ import ctypes
 import hashlib
 import json
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.metadata import version
@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from pellucid.engines.llvm.bound import Bound
 from pellucid.engines.llvm.cache import Cache, folder
 from pellucid.engines.llvm.lower import Checked, Lowered, lower
 from pellucid.engines.llvm.native import Native, compile_text, processor, target
@@ -177,13 +178,27 @@ class LlvmProgram(Program):
         ends = [each.ctypes.data for each in outputs]
         with self._lock:  # one arena serves one call at a time
             self._table[:] = (*self._places.of(inputs), *ends)
-            places = self._table_at, self._arena_at
-            if self._threads == 1:
-                self._main(*places, 0, 1)
-            else:
-                run_together(self._address, *places, self._threads)
-            self._check()
+            self._enter(self._table_at)
         return tuple(outputs)
+
+    def bind(self, *arrays: Any) -> Callable[..., tuple[Array, ...]]:
+        """Return the program with its first inputs given."""
+        given = [self._checked(i, each) for i, each in enumerate(arrays)]
+
+        def run(table: int) -> None:
+            with self._lock:
+                self._enter(table)
+
+        return Bound(self.graph, given, run)
+
+    def _enter(self, table: int) -> None:
+        """Run on the inputs and outputs whose addresses stand in a table."""
+        if self._threads == 1:
+            self._main(table, self._arena_at, 0, 1)
+        else:
+            run_together(self._address, table, self._arena_at, self._threads)
+        if self._checked_gates:
+            self._check()
 
     def _check(self) -> None:
         """Raise where an index was outside."""
