@@ -64,10 +64,10 @@ def assert_close(found: Any, wanted: Any, tolerance: float) -> None:
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=str)
 def test_a_gate_computes_what_jax_computes_in_f64(
-    engine: Engine, sample: Sample
+    quick_engine: Engine, sample: Sample
 ) -> None:
     graph, arrays = drawn(sample)
-    found = engine.compile(graph)(*arrays[: len(graph.inputs)])
+    found = quick_engine.compile(graph)(*arrays[: len(graph.inputs)])
     to_f32 = any(each.dtype == np.float32 for each in found)
     assert_close(found, expected(sample)[0], 1e-7 if to_f32 else 1e-12)
 
@@ -92,14 +92,16 @@ def test_a_gradient_equals_that_of_jax(engine: Engine, sample: Sample) -> None:
 
 
 @pytest.mark.parametrize("sample", SMOOTH, ids=str)
-def test_a_gradient_equals_finite_differences(engine: Engine, sample: Sample) -> None:
+def test_a_gradient_equals_finite_differences(
+    quick_engine: Engine, sample: Sample
+) -> None:
     graph, arrays = drawn(sample)
     first = first_order(graph)
     count = len(graph.inputs)
     seeds = arrays[count : len(first.inputs)]
     directions = iter(arrays[len(first.inputs) :])
     along = [next(directions) if is_float(i.dtype) else None for i in graph.inputs]
-    program = engine.compile(graph)
+    program = quick_engine.compile(graph)
     single = any(each.dtype == np.float32 for each in graph.outputs)
     step = 1e-3 if single else 1e-6
 
@@ -112,7 +114,7 @@ def test_a_gradient_equals_finite_differences(engine: Engine, sample: Sample) ->
         return sum(float(np.sum(s * y)) for s, y in zip(seeds, floats))
 
     slope = (moved(step) - moved(-step)) / (2 * step)
-    flows = engine.compile(first)(*arrays[: len(first.inputs)])
+    flows = quick_engine.compile(first)(*arrays[: len(first.inputs)])
     wanted = [each for each in along if each is not None]
     found = sum(float(np.sum(g * d)) for g, d in zip(flows, wanted))
     assert found == pytest.approx(slope, rel=1e-3 if single else 1e-6, abs=1e-7)

@@ -77,11 +77,12 @@ def engine_named(name: str | None = None, **options: Hashable) -> Engine:
     name = name or current().engine
     if not options and name in _WITH_OPTIONS:
         options = dict(current().options)
-    return _made(name, **options)
+    return _made(name, tuple(sorted(options.items())))
 
 
 @cache
-def _made(name: str, **options: Any) -> Engine:
+def _made(name: str, given: tuple[tuple[str, Any], ...] = ()) -> Engine:
+    options = dict(given)
     if name not in ENGINES:
         raise ArgumentError(
             message(f"no engine named {name!r}", hint=did_you_mean(name, ENGINES))
