@@ -68,7 +68,7 @@ def prepare_images(
     `settings` names those fields of `ImageSettings` that the images do not choose.
     Raises `DataError` for images that nothing can be learned from.
     """
-    apart = test or parts.test
+    apart = parts.test if test is None else test
     given = dict(settings)
     if apart is not None:
         if given.get("test_size"):
@@ -77,19 +77,18 @@ def prepare_images(
         given["test_size"] = 0.0
     train = parts.train
     asked = ImageSettings.suggest(len(train), train.size, **given)
-    _check(train, bool(asked.test_size), parts.validation is None)
-    held = train.part(np.arange(0)) if apart is None else apart.among(train.classes)
-    if asked.test_size:
-        train, held = _split(train, asked.test_size, asked.seed)
-    chosen = ImageSettings.suggest(len(train), train.size, **given)
-    if parts.validation is not None:
-        fitting, judging = train, parts.validation
-    else:
-        fitting, judging = _split(train, chosen.validation, chosen.seed)
-    return PreparedImages(chosen, fitting, judging, held, parts.notes)
+    _check(train, 1 + bool(asked.test_size))
+    kept, rest = _split(np.arange(len(train)), train, asked.test_size, asked.seed)
+    held = train.part(rest) if apart is None else apart.among(train.classes)
+    chosen = ImageSettings.suggest(len(kept), train.size, **given)
+    share = chosen.validation if parts.validation is None else 0.0
+    kept, rest = _split(kept, train, share, chosen.seed)
+    judging = train.part(rest) if parts.validation is None else parts.validation
+    return PreparedImages(chosen, train.part(kept), judging, held, parts.notes)
 
 
-def _check(train: Images, splits_test: bool, splits_validation: bool) -> None:
+def _check(train: Images, fewest: int) -> None:
+    """Raise `DataError` unless each class has so many images."""
     counts = np.bincount(train.labels, minlength=len(train.classes))
     if len(counts) < 2:
         raise DataError(
@@ -106,7 +105,6 @@ def _check(train: Images, splits_test: bool, splits_validation: bool) -> None:
             )
         )
     rarest = int(counts.argmin())
-    fewest = 1 + splits_test
     if counts[rarest] < fewest:
         words = ("no image", "a single image")[counts[rarest]]
         raise DataError(
@@ -118,9 +116,12 @@ def _check(train: Images, splits_test: bool, splits_validation: bool) -> None:
         )
 
 
-def _split(images: Images, share: float, seed: int) -> tuple[Images, Images]:
-    kept, held = split_rows(len(images), share, seed, images.labels)
-    return images.part(kept), images.part(held)
+def _split(rows: Array, images: Images, share: float, seed: int) -> tuple[Array, Array]:
+    """Part some rows; a share of 0 is none of them."""
+    if not share:
+        return rows, rows[:0]
+    kept, held = split_rows(len(rows), share, seed, images.labels[rows])
+    return rows[kept], rows[held]
 
 
 # --- networks --------------------------------------------------------------------

@@ -93,7 +93,7 @@ def _defaults(count: int, size: Size) -> dict[str, Any]:
         # A halving for each; what is left is at least 4 pixels wide.
         "channels": (16, 32, 64)[: max((min(size) // 4).bit_length() - 1, 0)],
         "hidden": (64,),
-        "lr": 3e-3,
+        "lr": 1e-2,
         "dropout": 0.2,
         "weight_decay": 0.1,
         # Moved a little a class is the same class, and more is learned from few.
