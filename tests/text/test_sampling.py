@@ -13,7 +13,7 @@ from pellucid.functional import arange, scan
 from pellucid.ir.types import TensorType
 from pellucid.random import fold_in, key_of
 from pellucid.tensors import tensor
-from pellucid.text.sampling import Controls, draw
+from pellucid.text.sampling import draw, likeliest
 from pellucid.tracing import trace
 
 Array = np.ndarray[Any, Any]
@@ -45,7 +45,8 @@ def drawn(
 
     def many(scores: Any, *controls: Any) -> Any:
         def one(carry: Any, place: Any) -> Any:
-            return carry, draw(scores, fold_in(key_of(3), place), Controls(*controls))
+            kept = likeliest(scores, *controls)
+            return carry, draw(kept, fold_in(key_of(3), place), controls[0])
 
         return scan(one, tensor(0.0), arange(count, dtype="i32"))[1]
 

@@ -7,7 +7,7 @@ computed twice, and Python is asked once a block.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -15,13 +15,14 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from pellucid.engines.choose import engine_named
+from pellucid.engines.program import Program
 from pellucid.errors import ArgumentError, message
 from pellucid.functional import arange, scan, where
 from pellucid.ir.graph import Graph
 from pellucid.ir.types import TensorType
 from pellucid.nn import LanguageModel
 from pellucid.random import fold_in, key_of
-from pellucid.text.sampling import Controls, draw
+from pellucid.text.sampling import draw, likeliest
 from pellucid.tracing import graph_of, symbol, symbols
 from pellucid.tree import leaves, map_leaves
 
@@ -64,12 +65,15 @@ class Taste:
                 raise ArgumentError(message(f"{name}={value!r}", expected=text))
 
     def arrays(self) -> list[Array]:
-        """Return what a program takes."""
+        """Return what a program takes: the temperature, and what else is limited."""
+        temperature = np.array(self.temperature, np.float32)
+        if self.top_k is None and self.top_p is None:
+            return [temperature]
         most = np.iinfo(np.int32).max
         top_k = most if self.top_k is None else min(self.top_k, most)
         top_p = 1.0 if self.top_p is None else self.top_p
         return [
-            np.array(self.temperature, np.float32),
+            temperature,
             np.array(top_k, np.int32),
             # Shares that sum to 1 but for rounding must not be cut off.
             np.array(np.inf if top_p >= 1.0 else top_p, np.float32),
@@ -86,9 +90,9 @@ class Writer:
     """
 
     def __init__(self, model: LanguageModel, engine: str | None = None) -> None:
+        self._model, self._engine = model, engine_named(engine)
         self._leaves = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         self._first = model.first_state(1)
-        self._program = engine_named(engine).compile(self._graph(model))
 
     def write(
         self, prompt: Array, length: int, taste: Taste, seed: int
@@ -102,11 +106,18 @@ class Writer:
             expected = "expected a whole number from 0"
             raise ArgumentError(message(f"length={length!r}", expected=expected))
         given = [key_of(seed).value, *taste.arrays()]
+        types = [TensorType(each.shape, each.dtype) for each in given]
+        program = self._engine.compile(self._graph(types))
         forced = np.concatenate([prompt[1:], np.full(length, _FREE)]).astype(np.int32)
-        return self._pieces(int(prompt[0]), forced, len(prompt) - 1, given)
+        return self._pieces(program, given, int(prompt[0]), forced, len(prompt) - 1)
 
     def _pieces(
-        self, first: int, forced: Array, known: int, given: list[Array]
+        self,
+        program: Program,
+        given: list[Array],
+        first: int,
+        forced: Array,
+        known: int,
     ) -> Iterator[Array]:
         values = [each.value for each in self._leaves.values()]
         token = np.array(first, np.int32)
@@ -116,46 +127,37 @@ class Writer:
             part = forced[start : start + BLOCK]
             block[: len(part)] = part
             place = np.array(start, np.int32)
-            written, *state = self._program(
-                *values, *state, token, place, block, *given
-            )
+            written, *state = program(*values, *state, token, place, block, *given)
             token = written[-1]
             piece = written[max(known - start, 0) : len(part)]
             if len(piece):
                 yield piece
 
-    def _graph(self, model: LanguageModel) -> Graph:
+    def _graph(self, controls: Sequence[TensorType]) -> Graph:
         """Return the program of one block.
 
         Inputs: the weights, the state, the token before, its place, what the prompt
-        says, the key, the controls. Outputs: the tokens, the state.
+        says, and the controls: the key, the temperature, what else limits the draw.
+        Outputs: the tokens, the state.
         """
         state = map_leaves(lambda each: symbol(each.type, "state"), self._first)
         token, place = (symbol(TensorType((), _I32), name) for name in ("token", "at"))
         forced = symbol(TensorType((BLOCK,), _I32), "forced")
-        key = symbol(TensorType((2,), np.dtype(np.uint32)), "key")
-        numbers = np.dtype(np.float32), _I32, np.dtype(np.float32)
-        controls = Controls(*(symbol(TensorType((), each)) for each in numbers))
+        given = [symbol(each, "control") for each in controls]
+        key, temperature, *limits = given
 
-        def step(carry: Any, given: Any) -> Any:
-            (token, state), (forced, place) = carry, given
-            scores, state = model.step(token.reshape(1), state)
-            drawn = draw(scores[0], fold_in(key, place), controls)
+        def step(carry: Any, x: Any) -> Any:
+            (token, state), (forced, place) = carry, x
+            scores, state = self._model.step(token.reshape(1), state)
+            kept = likeliest(scores[0], temperature, *limits) if limits else scores[0]
+            drawn = draw(kept, fold_in(key, place), temperature)
             token = where(forced >= 0, forced, drawn)
             return (token, state), token
 
         places = place + arange(BLOCK, dtype="i32")
-        with _reading(model), symbols(self._leaves) as inside:
+        with _reading(self._model), symbols(self._leaves) as inside:
             (_, end), written = scan(step, (token, state), (forced, places))
-        inputs = [
-            *inside.values(),
-            *leaves(state),
-            token,
-            place,
-            forced,
-            key,
-            *controls,
-        ]
+        inputs = [*inside.values(), *leaves(state), token, place, forced, *given]
         return graph_of(inputs, [written, *leaves(end)])
 
 
