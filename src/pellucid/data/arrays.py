@@ -9,7 +9,7 @@ import numpy as np
 from pellucid.dtypes import DTYPES, DType, as_dtype, is_float
 from pellucid.errors import DataError, message
 
-__all__ = ["as_arrays"]
+__all__ = ["as_arrays", "numeric"]
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -17,7 +17,7 @@ _LARGEST = np.iinfo(np.int64).max
 
 
 def as_arrays(
-    X: Any, y: Any = None, *, dtype: Any, least: int = 2
+    X: Any, y: Any = None, *, dtype: Any, least: int = 2, name: str = "y"
 ) -> tuple[Array, Array | None]:
     """Return features `[n, …]` and targets `[n]` or `[n, …]` as checked arrays.
 
@@ -35,7 +35,7 @@ def as_arrays(
     dtype('int64')
     """
     wanted = as_dtype(dtype)
-    given = _numeric(X, "X")
+    given = numeric(X, "X")
     features = _whole(given) if given.dtype.kind in "biu" else _finite(given, wanted)
     if features.ndim < least:
         raise DataError(
@@ -50,16 +50,17 @@ def as_arrays(
         raise DataError(message("X has no rows"))
     if y is None:
         return features, None
-    given = _numeric(y, "y")
+    given = numeric(y, name)
     if given.ndim == 0 or len(given) != len(features):
         rows = "no rows" if given.ndim == 0 else f"{len(given)} rows"
-        raise DataError(message(f"X has {len(features)} rows and y has {rows}"))
+        raise DataError(message(f"X has {len(features)} rows and {name} has {rows}"))
     if given.dtype.kind in "biu":
         return features, given.astype(np.int64)
-    return features, _finite(given, wanted, "y")
+    return features, _finite(given, wanted, name)
 
 
-def _numeric(given: Any, name: str) -> Array:
+def numeric(given: Any, name: str) -> Array:
+    """Return numbers or truth values as an array; `DataError` for anything else."""
     try:
         array: Array = np.asarray(given)
     except ValueError as error:
@@ -109,6 +110,8 @@ def _finite(array: Array, dtype: DType, name: str = "X") -> Array:
     value = array[index]
     what = "is too large for its dtype" if np.isfinite(value) else f"is {value}"
     hint = "fill or drop missing values first" if np.isnan(value) else ""
+    if hint and name != "X":
+        hint += ", or let Trainer(missing='mask') leave them out"
     raise DataError(
         message(f"{name} {what}", where=f"{where}, counted from 0", hint=hint)
     )

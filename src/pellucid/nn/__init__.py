@@ -29,6 +29,7 @@ from pellucid.nn.linear import Linear, Maxout, Neuron
 from pellucid.nn.losses import *  # noqa: F403
 from pellucid.nn.models import *  # noqa: F403
 from pellucid.nn.module import Module, buffer_updates, load, update_buffer
+from pellucid.nn.multitask import Heads, UncertaintyWeights
 from pellucid.nn.norm import *  # noqa: F403
 from pellucid.nn.perceptron import Perceptron, PerceptronFit
 from pellucid.nn.pooling import *  # noqa: F403
@@ -59,6 +60,7 @@ __all__ = [
     "Embedding",
     "Flatten",
     "GRUCell",
+    "Heads",
     "Identity",
     "LSTMCell",
     "LanguageModel",
@@ -83,6 +85,7 @@ __all__ = [
     "TransformerEncoder",
     "TransformerEncoderLayer",
     "TransformerLanguageModel",
+    "UncertaintyWeights",
     "Unflatten",
     "Unstandardize",
     "buffer_updates",

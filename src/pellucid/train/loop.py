@@ -173,13 +173,11 @@ class Loop:
         """Return the epoch's means, each step weighted by its rows."""
         sizes = np.full(self.plan.steps, self.plan.batch, float)
         sizes[-1] = self.plan.rows - self.plan.batch * (self.plan.steps - 1)
-        names = ["loss", *self.programs.recipe.metrics]
-        columns = [[part.losses for part in parts]]
-        columns += [[part.metrics[name] for part in parts] for name in names[1:]]
-        found = {
-            name: float((np.concatenate(column) * sizes).sum()) / self.plan.rows
-            for name, column in zip(names, columns)
+        record = {
+            name: np.concatenate([part.record[name] for part in parts])
+            for name in parts[0].record
         }
+        found = self.programs.recipe.objective.means(record, sizes)
         if self.validation is not None:
             held = self.programs.evaluate(state, self.validation)
             found |= {f"validation_{name}": value for name, value in held.items()}

@@ -15,6 +15,8 @@ from pellucid.engines.program import Engine
 from pellucid.errors import ArgumentError, DataError, message
 from pellucid.ir.graph import Array
 from pellucid.train.columns import Data, some_rows
+from pellucid.train.objective import column
+from pellucid.train.targets import part_missing
 from pellucid.train.together import together
 
 __all__ = ["hold_out", "named_inputs", "prepare"]
@@ -42,14 +44,16 @@ def _features(given: Any, dtype: Any, least: int) -> Column:
     return as_arrays(given, dtype=dtype, least=least)[0]
 
 
-def _target(given: Any, rows: int, dtype: Any) -> Column:
+def _target(given: Any, rows: int, dtype: Any, name: str) -> Column:
     if isinstance(given, Windows):
         given = given.targets
     if isinstance(given, Slices):
         if len(given) != rows:
-            raise DataError(message(f"X has {rows} rows and y has {len(given)} rows"))
+            raise DataError(
+                message(f"X has {rows} rows and {name} has {len(given)} rows")
+            )
         return given
-    found = as_arrays(np.empty((rows, 0)), given, dtype=dtype)[1]
+    found = as_arrays(np.empty((rows, 0)), given, dtype=dtype, name=name)[1]
     assert found is not None
     return found
 
@@ -74,12 +78,14 @@ def prepare(
     class_weight: Any = None,
     *,
     engine: Engine | None = None,
+    losses: Mapping[str, Any] | None = None,
 ) -> Data:
     """Return features, targets and weights by name, checked and of one length.
 
     Without `y` the features are their own target, as for an autoencoder; but
-    `Windows` bring their own. Where each process of an engine brings rows, all of
-    them come back.
+    `Windows` bring their own. With `losses`, by the name of their output, targets may
+    be missing: columns `present` say where they are there. Where each process of an
+    engine brings rows, all of them come back.
     """
     data = _inputs(X, dtype)
     first = next(iter(data.values()))
@@ -88,9 +94,12 @@ def prepare(
             raise DataError(f"{name} has {len(each)} rows, x.0 has {len(first)}")
     if y is None:
         y = X if isinstance(X, Windows) else first
-    for name, target in (y if isinstance(y, Mapping) else {"": y}).items():
-        column = _target(target, len(first), dtype)
-        data[f"y.{name}" if name else "y"] = column
+    for output, target in (y if isinstance(y, Mapping) else {"": y}).items():
+        name = column("y", output)
+        if losses is not None and not isinstance(target, Slices | Windows):
+            target, there = part_missing(target, losses.get(output), name)
+            data[column("present", output)] = there
+        data[name] = _target(target, len(first), dtype, name)
     data = together(_one_table(data, dtype), engine)
     if sample_weight is not None:
         own: Data = {"sample_weight": np.asarray(sample_weight, dtype=np.float64)}
@@ -125,22 +134,29 @@ def _class_weights(data: Data, given: Any) -> Any:
                 hint="use sample_weight for other targets",
             )
         )
-    classes, counts = np.unique(y, return_counts=True)
+    present = data.get("present")
+    rows = y if present is None else y[np.asarray(present)]
+    classes, counts = np.unique(rows, return_counts=True)
     if given == "balanced":
-        given = dict(zip(classes, len(y) / (len(classes) * counts)))
+        given = dict(zip(classes, len(rows) / (len(classes) * counts)))
     if not isinstance(given, Mapping):
         raise ArgumentError(f"class_weight is 'balanced' or a dict, not {given!r}")
     table = np.array([float(given.get(each, 1.0)) for each in classes.tolist()])
-    return table[np.searchsorted(classes, y)]
+    return table[np.searchsorted(classes, y).clip(max=len(classes) - 1)]
 
 
 def hold_out(
-    data: Data, validation: Any, seed: int, dtype: Any, engine: Engine
+    data: Data,
+    validation: Any,
+    seed: int,
+    dtype: Any,
+    engine: Engine,
+    losses: Mapping[str, Any] | None = None,
 ) -> tuple[Data, Data | None]:
     """Return the training part and the validation part.
 
     `validation` is None, a fraction or count of the rows, a pair `(X, y)`, or
-    `Windows`. Of windows the last in time are held out.
+    `Windows`. Of windows the last in time are held out. `losses` as in `prepare`.
     """
     if validation is None:
         return data, None
@@ -152,7 +168,7 @@ def hold_out(
                 "validation is a fraction, or (X, y), or (X, y, weight)"
             )
         X, y, *weight = validation
-        return data, prepare(X, y, dtype, *weight, engine=engine)
+        return data, prepare(X, y, dtype, *weight, engine=engine, losses=losses)
     kept, held = _parted(data, validation, seed)
     return some_rows(data, kept), some_rows(data, held)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,6 +14,8 @@ import numpy as np
 from pellucid.engines.program import Engine, Program, cost_of
 from pellucid.ir.graph import Array, Graph
 from pellucid.random import key_of
+from pellucid.tensors import tensor
+from pellucid.tracing import bound
 from pellucid.train.columns import Data, Layout, arrays_of, some_rows
 from pellucid.train.feed import Feed, Part
 from pellucid.train.plan import Plan
@@ -36,11 +39,10 @@ What layers make of them may be many times as many, all in memory at once.
 
 @dataclass(frozen=True)
 class EpochResult:
-    """The state after some steps, and the loss and metrics of each."""
+    """The state after some steps, and the record of each: `Objective.columns`."""
 
     state: TrainState
-    losses: Array
-    metrics: dict[str, Array]
+    record: dict[str, Array]
 
 
 class Programs:
@@ -77,12 +79,12 @@ class Programs:
         leaves = [self.engine.place(each, wide=True) for each in state.leaves()]
         found = program(*leaves, *part.fixed, *run, *part.moving)
         new, count = state.with_leaves(found[: len(leaves)]), len(leaves)
-        losses, *metrics = self.engine.fetch(found[count:])
-        return EpochResult(new, losses, dict(zip(self.recipe.metrics, metrics)))
+        names = self.recipe.objective.columns(plan.data)
+        return EpochResult(new, dict(zip(names, self.engine.fetch(found[count:]))))
 
     def finite(self, result: EpochResult) -> bool:
         """Return whether every loss and every parameter is finite."""
-        if not np.isfinite(result.losses).all():
+        if not np.isfinite(result.record["loss"]).all():
             return False
         return self.engine.finite(list(result.state.params.values()))
 
@@ -117,8 +119,7 @@ class Programs:
 
     def evaluate(self, state: TrainState, data: Data) -> dict[str, float]:
         """Return the mean loss and metrics over some rows, in evaluation mode."""
-        names = ["loss", *self.recipe.metrics]
-        total, rows = np.zeros(len(names)), 0.0
+        objective, parts, sizes = self.recipe.objective, [], []
         for part, size in _parts(data, _rows_at_once(data)):
             layout = Layout.of(part)
             program = self._program(
@@ -127,10 +128,21 @@ class Programs:
             )
             weight = float(np.sum(part["weight"])) if "weight" in part else size
             outputs = program(*self._leaves(state), *self._placed(layout, part))
-            found = self.engine.fetch(outputs)
-            total += weight * np.array([float(each) for each in found])
-            rows += weight
-        return dict(zip(names, (total / rows).tolist()))
+            parts.append(np.array([float(x) for x in self.engine.fetch(outputs)]))
+            sizes.append(weight)
+        record = dict(zip(objective.columns(data), np.transpose(parts)))
+        found = objective.means(record, np.array(sizes))
+        with self._losses_of(state):
+            return objective.totalled(found)
+
+    @contextmanager
+    def _losses_of(self, state: TrainState) -> Iterator[None]:
+        """Let the losses have their own parameters' values of a state for a block."""
+        values = {**state.params, **state.buffers}
+        own = {k: v for k, v in self.recipe.objective.leaves.items() if k in values}
+        arrays = self.engine.fetch([values[name] for name in own])
+        with bound(own, dict(zip(own, map(tensor, arrays)))):
+            yield
 
     def predict(self, state: TrainState, data: Data) -> Any:
         """Return the model's outputs for every row; a dict where it gives one."""

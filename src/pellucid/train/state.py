@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,7 @@ from pellucid.ir.graph import Array
 from pellucid.ir.types import TensorType
 from pellucid.nn.module import Module
 from pellucid.optim.base import Transform
-from pellucid.tensors import Tensor, tensor
+from pellucid.tensors import Parameter, Tensor, tensor
 from pellucid.tracing import symbol
 from pellucid.tree import flatten, leaves, unflatten
 
@@ -34,13 +34,18 @@ class TrainState:
     step: Any
 
     @classmethod
-    def first(cls, model: Module, optimizer: Transform) -> TrainState:
-        """Return the state of a model before its first update."""
-        params = {name: each.value for name, each in model.named_parameters()}
+    def first(
+        cls,
+        parameters: Mapping[str, Parameter],
+        buffers: Mapping[str, Parameter],
+        optimizer: Transform,
+    ) -> TrainState:
+        """Return the state before the first update."""
+        params = {name: each.value for name, each in parameters.items()}
         start = optimizer.init({name: tensor(value) for name, value in params.items()})
         arrays = unflatten(start, [each.value for each in leaves(start)])
-        buffers = {name: each.value for name, each in model.named_buffers()}
-        return cls(params, buffers, arrays, np.array(0, np.int32))
+        carried = {name: each.value for name, each in buffers.items()}
+        return cls(params, carried, arrays, np.array(0, np.int32))
 
     def leaves(self) -> list[Any]:
         """Return the leaves, in the order in which programs take and give them."""
@@ -75,10 +80,13 @@ class TrainState:
 
     def put_into(self, model: Module) -> None:
         """Give the parameters and the buffers to a model."""
-        for name, parameter in model.named_parameters():
-            parameter.value = self.params[name]
-        for name, buffer in model.named_buffers():
-            buffer.value = self.buffers[name]
+        self.give({**dict(model.named_parameters()), **dict(model.named_buffers())})
+
+    def give(self, leaves: Mapping[str, Parameter]) -> None:
+        """Give their values to parameters and buffers."""
+        values = {**self.params, **self.buffers}
+        for name, leaf in leaves.items():
+            leaf.value = values[name]
 
     def with_weights(self, other: TrainState) -> TrainState:
         """Return this state with the parameters and buffers of another."""

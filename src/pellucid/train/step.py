@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from pellucid.errors import ArgumentError, ShapeError, did_you_mean, message
 from pellucid.functional.control import scan
 from pellucid.grad.transform import adjoints
 from pellucid.ir.graph import Graph, Node, fill, toposort
@@ -27,7 +26,7 @@ from pellucid.random import fold_in, keys_from
 from pellucid.tensors import Parameter, Tensor, apply, apply_many, grad, tensor
 from pellucid.tracing import bound, graph_of, symbol
 from pellucid.train.columns import Entry, Inputs, Layout
-from pellucid.train.metrics import Metric
+from pellucid.train.objective import Losses, Objective
 from pellucid.train.state import TrainState
 
 __all__ = [
@@ -45,24 +44,37 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is trained and how: everything but the numbers.
-
-    `loss` is one loss, or one for each named output of the model; `loss_weights`
-    gives each its share.
-    """
+    """What is trained and how: everything but the numbers."""
 
     model: Module
-    loss: Any
+    objective: Objective
     optimizer: Transform
-    metrics: Mapping[str, Metric] = field(default_factory=dict)
-    loss_weights: Mapping[str, float] = field(default_factory=dict)
+
+    def parameters(self) -> dict[str, Parameter]:
+        """Return what is trained, by name: the model's parameters, then the losses'."""
+        own = dict(self.model.named_parameters())
+        return {**own, **self._of_losses(own, trained=True)}
+
+    def buffers(self) -> dict[str, Parameter]:
+        """Return what is carried from step to step besides, by name."""
+        own: dict[str, Parameter] = dict(self.model.named_buffers())
+        return {**own, **self._of_losses(own, trained=False)}
+
+    def _of_losses(
+        self, known: Mapping[str, Parameter], trained: bool
+    ) -> dict[str, Parameter]:
+        """Return the leaves of the losses that the model does not have."""
+        seen = {id(each) for each in known.values()}
+        found = {}
+        for name, leaf in self.objective.leaves.items():
+            if leaf.trained == trained and id(leaf) not in seen:
+                found[name] = leaf
+                seen.add(id(leaf))
+        return found
 
     def leaves(self) -> dict[str, Parameter]:
-        """Return the model's parameters and buffers by name."""
-        return {
-            **dict(self.model.named_parameters()),
-            **dict(self.model.named_buffers()),
-        }
+        """Return parameters and buffers by name."""
+        return {**self.parameters(), **self.buffers()}
 
     @cached_property
     def carried(self) -> tuple[str, ...]:
@@ -100,7 +112,7 @@ class Run:
         return [self.key, self.epoch, self.monitor]
 
 
-# --- the model's outputs and their loss ------------------------------------------
+# --- running the model -----------------------------------------------------------
 
 
 @contextmanager
@@ -117,65 +129,6 @@ def _inputs(batch: Mapping[str, Tensor]) -> list[Tensor]:
     return [each for name, each in batch.items() if name.split(".")[0] == "x"]
 
 
-def _loss(recipe: Recipe, outputs: Any, batch: Mapping[str, Tensor]) -> Tensor:
-    """Return the scalar loss of a batch.
-
-    A regression target that the model standardises is compared in standard units, so
-    that the size of the gradient does not depend on the target's unit.
-    """
-    weight = batch.get("weight")
-    if isinstance(recipe.loss, Mapping):
-        return _total_loss(recipe, outputs, batch)
-    target = batch["y"]
-    scale = recipe.model.target_scale
-    if scale is not None:
-        outputs, target = scale.inverse(outputs), scale.inverse(target)
-    result: Tensor = recipe.loss(outputs, target, weight)
-    if result.shape:
-        raise ShapeError(
-            message(
-                f"the loss is {result.type}",
-                expected="expected a scalar",
-                hint="use reduction='mean'",
-            )
-        )
-    return result
-
-
-def _total_loss(
-    recipe: Recipe, outputs: Mapping[str, Tensor], batch: Mapping[str, Tensor]
-) -> Tensor:
-    total: Tensor | None = None
-    for name, loss in recipe.loss.items():
-        if not isinstance(outputs, Mapping) or name not in outputs:
-            known = outputs if isinstance(outputs, Mapping) else ()
-            raise ArgumentError(
-                message(
-                    f"the model has no output named {name!r}",
-                    expected="a loss for each name needs a model that returns a dict",
-                    hint=did_you_mean(name, known),
-                )
-            )
-        share = recipe.loss_weights.get(name, 1.0)
-        part = loss(outputs[name], batch[f"y.{name}"], batch.get("weight")) * share
-        total = part if total is None else total + part
-    if total is None:
-        raise ArgumentError("there is no loss to train on")
-    return total
-
-
-def _measure(
-    recipe: Recipe, outputs: Any, batch: Mapping[str, Tensor], like: Tensor
-) -> list[Tensor]:
-    found = []
-    for name, metric in recipe.metrics.items():
-        output, _, _ = name.rpartition(".")
-        of = outputs[output] if output else outputs
-        target = batch[f"y.{output}"] if output else batch["y"]
-        found.append(metric(of, target).astype(like.dtype))
-    return found
-
-
 # --- one step --------------------------------------------------------------------
 
 
@@ -183,7 +136,8 @@ def _measure(
 class _Step:
     state: TrainState
     loss: Tensor
-    metrics: list[Tensor]
+    record: list[Tensor]
+    """The loss, and what is measured beside it."""
     params: dict[str, Tensor]
 
 
@@ -193,7 +147,7 @@ def _step(
     leaves = recipe.leaves()
     key = fold_in(run.key, state.step)
 
-    def forward(params: dict[str, Tensor]) -> tuple[Tensor, Any, dict[str, Tensor]]:
+    def forward(params: dict[str, Tensor]) -> tuple[Losses, Any, dict[str, Tensor]]:
         stand_ins = {**params, **state.buffers}
         with (
             bound(leaves, stand_ins),
@@ -202,12 +156,13 @@ def _step(
             buffer_updates() as updates,
         ):
             outputs = recipe.model(*_inputs(batch))
-            loss = _loss(recipe, outputs, batch)
+            losses = recipe.objective.losses(recipe.model, outputs, batch)
         names = {id(leaf): name for name, leaf in leaves.items()}
         changed = {names[id(leaf)]: new for leaf, new in updates.items()}
-        return loss, outputs, {**state.buffers, **changed}
+        return losses, outputs, {**state.buffers, **changed}
 
-    loss, outputs, buffers = forward(state.params)
+    losses, outputs, buffers = forward(state.params)
+    loss = losses.total
     grads = dict(zip(state.params, grad(loss, list(state.params.values()))))
     context = Context(
         grads=grads,
@@ -217,14 +172,14 @@ def _step(
         loss=loss,
         epoch=run.epoch,
         monitor=run.monitor,
-        loss_of=lambda params: forward(params)[0],
+        loss_of=lambda params: forward(params)[0].total,
     )
     updates, optimizer = recipe.optimizer.update(context)
     params = apply_updates(state.params, updates)
     new = TrainState(params, buffers, optimizer, state.step + 1)
     with bound(leaves, {**state.params, **state.buffers}):
-        metrics = _measure(recipe, outputs, batch, loss)
-    return _Step(new, loss, metrics, state.params)
+        record = recipe.objective.record(losses, outputs, batch)
+    return _Step(new, loss, record, state.params)
 
 
 def _index(count: int, name: str) -> Tensor:
@@ -241,7 +196,7 @@ def epoch_graph(
 
     Inputs: the state's leaves, the fixed part of the data, the run, what moves with
     the steps, `[steps, batch, …]`, and with the rest, `[rest, …]`. Outputs: the new
-    state's leaves, then the loss and each metric of every step.
+    state's leaves, then the record of every step: `Objective.columns`.
     """
     state, fixed = like.as_symbols(), _symbols(data.fixed)
     run = Run.symbols(_loss_dtype(like))
@@ -255,7 +210,7 @@ def epoch_graph(
     if rest:
         found = _step(recipe, state, run, data.batch(fixed, tail))
         state = found.state
-        records.append([each.reshape(1) for each in (found.loss, *found.metrics)])
+        records.append([each.reshape(1) for each in found.record])
     joined = [apply("concat", *parts, axis=0) for parts in zip(*records)]
     return graph_of(inputs, [*state.leaves(), *joined])
 
@@ -285,7 +240,7 @@ def _scan_steps(
     consts = [*inner_fixed, *inner_run.tensors()]
     body = graph_of(
         [*consts, *inner.leaves(), *slices],
-        [*found.state.leaves(), found.loss, *found.metrics],
+        [*found.state.leaves(), *found.record],
     )
     carried = state.leaves()
     outputs = apply_many(
@@ -313,7 +268,7 @@ def _leaves_in(like: TrainState) -> tuple[dict[str, Tensor], TrainState]:
 
 
 def evaluate_graph(recipe: Recipe, like: TrainState, data: Layout) -> Graph:
-    """Return the loss and the metrics of some rows, in evaluation mode.
+    """Return the record of some rows, `Objective.columns`, in evaluation mode.
 
     Inputs: the parameters, the buffers, the data.
     """
@@ -322,9 +277,9 @@ def evaluate_graph(recipe: Recipe, like: TrainState, data: Layout) -> Graph:
     batch = data.batch(arrays)
     with bound(recipe.leaves(), leaves), _mode(recipe.model, False):
         outputs = recipe.model(*_inputs(batch))
-        loss = _loss(recipe, outputs, batch)
-        metrics = _measure(recipe, outputs, batch, loss)
-    return graph_of([*leaves.values(), *arrays], [loss, *metrics])
+        losses = recipe.objective.losses(recipe.model, outputs, batch)
+        record = recipe.objective.record(losses, outputs, batch)
+    return graph_of([*leaves.values(), *arrays], record)
 
 
 def predict_graph(

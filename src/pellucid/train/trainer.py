@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.data.windows import Slices
 from pellucid.engines.choose import engine_named
-from pellucid.errors import ArgumentError, DataError, message
-from pellucid.nn.losses import CrossEntropyLoss, NLLLoss
+from pellucid.errors import ArgumentError, did_you_mean, message
 from pellucid.nn.module import Module
+from pellucid.nn.multitask import UncertaintyWeights
 from pellucid.optim.adaptive import Adam
 from pellucid.optim.base import Transform
 from pellucid.random import key_of
@@ -23,12 +22,14 @@ from pellucid.train.events import Event, JsonLines, Printer, Subscriber
 from pellucid.train.history import History
 from pellucid.train.loop import Loop, LostNumberError, Settings
 from pellucid.train.metrics import Metric, resolve_metrics
+from pellucid.train.objective import Objective, weights_of
 from pellucid.train.plan import Plan
 from pellucid.train.prepare import hold_out, named_inputs, prepare
 from pellucid.train.programs import Programs
 from pellucid.train.replay import Journal, Replay, Snapshot, advance, replay_step
 from pellucid.train.state import TrainState
 from pellucid.train.step import Recipe
+from pellucid.train.targets import check_classes, check_names, classes_wanted, known
 from pellucid.train.together import check_alike
 
 __all__ = ["Trainer"]
@@ -43,7 +44,10 @@ class Trainer:
             name of the model's output.
         optimizer: a transform of `pellucid.optim`; Adam by default.
         metrics: names such as `accuracy`, or functions by name.
-        loss_weights: each named loss's share of the total.
+        loss_weights: each named loss's share of the total by its name; or
+            `"uncertainty"`, or an `nn.UncertaintyWeights`, which learns them.
+        missing: `"mask"` leaves NaN targets, and class numbers below 0, out of the
+            loss, of its gradient and of metrics; `"error"` refuses them.
         seed: decides the order of rows, the validation part, and all that layers draw.
         engine: the name of an engine; the configured one by default.
         options: of the engine, by name, such as `device="gpu"` of `xla`; they are
@@ -65,32 +69,30 @@ class Trainer:
         optimizer: Transform | None = None,
         *,
         metrics: Iterable[str] | Mapping[str, Metric] = (),
-        loss_weights: Mapping[str, float] | None = None,
+        loss_weights: Mapping[str, float] | UncertaintyWeights | str | None = None,
+        missing: str = "error",
         seed: int = 0,
         engine: str | None = None,
         **options: Any,
     ) -> None:
         key_of(seed)
         self.model = model
-        recipe = Recipe(
-            model,
-            loss,
-            optimizer or Adam(),
-            resolve_metrics(metrics, loss),
-            loss_weights or {},
-        )
-        self.seed = seed
-        self.programs = Programs(recipe, engine_named(engine, **options))
-        self.progress: Progress | None = None
-        self._journal = Journal()
-        self._subscribers: list[Subscriber] = []
         self._parameters = dict(model.named_parameters())
-        self._buffers = dict(model.named_buffers())
         if not self._parameters:
             raise ArgumentError(
                 message(f"{type(model).__name__} has no parameters to train")
             )
         self._dtype = next(iter(self._parameters.values())).dtype
+        weights = weights_of(loss_weights, loss, self._dtype)
+        objective = Objective(loss, resolve_metrics(metrics, loss), weights)
+        recipe = Recipe(model, objective, optimizer or Adam())
+        self._parameters, self._buffers = recipe.parameters(), recipe.buffers()
+        self._may_miss = objective.named if _is_masked(missing) else None
+        self.seed = seed
+        self.programs = Programs(recipe, engine_named(engine, **options))
+        self.progress: Progress | None = None
+        self._journal = Journal()
+        self._subscribers: list[Subscriber] = []
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Call a function with every event of training.
@@ -103,6 +105,15 @@ class Trainer:
     def is_first(self) -> bool:
         """Whether this process writes and reports what all of them trained."""
         return self.programs.engine.process == 0
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """By what each named loss is multiplied now."""
+        objective = self.programs.recipe.objective
+        if isinstance(objective.weights, UncertaintyWeights):
+            return objective.weights.weights()
+        named = objective.named
+        return {name: objective.weights.get(name, 1.0) for name in named if name}
 
     @property
     def history(self) -> History:
@@ -160,11 +171,14 @@ class Trainer:
         self._check_order(shuffle, validation, epoch_rows)
         engine = self.programs.engine
         given = X, y, self._dtype, sample_weight, class_weight
-        data = prepare(*given, engine=engine)
-        train, held = hold_out(data, validation, self.seed, self._dtype, engine)
+        objective, may_miss = self.programs.recipe.objective, self._may_miss
+        data = prepare(*given, engine=engine, losses=may_miss)
+        check_names(data, objective)
+        held_by = self.seed, self._dtype, engine, may_miss
+        train, held = hold_out(data, validation, *held_by)
         if self.progress is None:
             x = train["x"] if "x" in train else train["x.0"]
-            self.model.adapt(rows_of(x), rows_of(train["y"]) if "y" in train else None)
+            self.model.adapt(rows_of(x), known(train, objective))
         progress = self._progress()
         rows = epoch_rows or len(next(iter(train.values())))
         batch = min(batch_size or rows, rows)
@@ -203,11 +217,13 @@ class Trainer:
         if self.progress is not None:
             return self.progress
         recipe = self.programs.recipe
-        return Progress(TrainState.first(self.model, recipe.optimizer))
+        given = self._parameters, self._buffers
+        return Progress(TrainState.first(*given, recipe.optimizer))
 
     def _take(self, progress: Progress, restore_best: bool) -> None:
         state = progress.best_or_last() if restore_best else progress.state
-        self.programs.fetched(state).put_into(self.model)
+        leaves = {**self._parameters, **self._buffers}
+        self.programs.fetched(state).give(leaves)
         self.progress = progress
 
     def _check_order(
@@ -238,24 +254,10 @@ class Trainer:
 
     def _check_targets(self, state: TrainState, data: Data) -> None:
         """Refuse class numbers that the model has no output for."""
-        loss, y = self.programs.recipe.loss, data.get("y")
-        if not isinstance(loss, CrossEntropyLoss | NLLLoss):
-            return
-        if y is None or y.dtype.kind not in "iu":
-            return
-        row = {k: v[:1] for k, v in data.items() if k.split(".")[0] == "x"}
-        shape = self.programs.predict(state, row).shape
-        classes = shape[loss.axis if len(shape) > 1 else 0]
-        y = y.table if isinstance(y, Slices) else y
-        if y.min() < 0 or y.max() >= classes:
-            bad = int(y[(y < 0) | (y >= classes)][0])
-            raise DataError(
-                message(
-                    f"y holds the class {bad}",
-                    expected=f"the model has outputs for classes 0 to {classes - 1}",
-                    hint="number the classes from 0, or give the model more outputs",
-                )
-            )
+        losses = classes_wanted(data, self.programs.recipe.objective)
+        if losses:
+            row = {k: v[:1] for k, v in data.items() if k.split(".")[0] == "x"}
+            check_classes(data, losses, self.programs.predict(state, row))
 
     # --- after training ---
 
@@ -263,8 +265,10 @@ class Trainer:
         self, X: Any, y: Any = None, *, sample_weight: Any = None
     ) -> dict[str, float]:
         """Return the loss and the metrics on some rows, in evaluation mode."""
+        given = X, y, self._dtype, sample_weight
         engine = self.programs.engine
-        data = prepare(X, y, self._dtype, sample_weight, engine=engine)
+        data = prepare(*given, engine=engine, losses=self._may_miss)
+        check_names(data, self.programs.recipe.objective)
         return self.programs.evaluate(self._current(), data)
 
     def predict(self, X: Any) -> Any:
@@ -331,3 +335,10 @@ def _check(epochs: Any, batch_size: Any, epoch_rows: Any, patience: Any) -> None
                     expected=f"expected a whole number of at least {least}",
                 )
             )
+
+
+def _is_masked(missing: str) -> bool:
+    if missing not in ("error", "mask"):
+        hint = did_you_mean(missing, ["error", "mask"])
+        raise ArgumentError(message(f"missing={missing!r}", hint=hint))
+    return missing == "mask"
