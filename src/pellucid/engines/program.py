@@ -30,10 +30,12 @@ class Cost:
 
     `flops` counts a multiplication and an addition as two, every other elementwise
     result as one. `bytes` counts the values that enter and leave the program once.
+    `arena` is the memory that the program keeps for what lies between, in bytes.
     """
 
     flops: int
     bytes: int
+    arena: int = 0
 
 
 class Program(ABC):
@@ -182,7 +184,7 @@ def cost_of(graph: Graph) -> Cost:
     >>> from pellucid.ir.types import TensorType
     >>> x = input_node(TensorType((4,), "f32"), "x")
     >>> cost_of(Graph((x,), (x * x,)))
-    Cost(flops=4, bytes=32)
+    Cost(flops=4, bytes=32, arena=0)
     """
     flops = sum(_flops(node) for node in graph.nodes)
     border = (*graph.input_types, *graph.output_types)

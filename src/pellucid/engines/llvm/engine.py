@@ -9,9 +9,10 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import json
+import time
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -20,12 +21,13 @@ from typing import Any
 
 import numpy as np
 
+from pellucid.engines.llvm import debug
 from pellucid.engines.llvm.bound import Bound
 from pellucid.engines.llvm.cache import Cache, folder
 from pellucid.engines.llvm.lower import Checked, Lowered, lower
 from pellucid.engines.llvm.native import Native, compile_text, processor, target
 from pellucid.engines.llvm.threads import count, run_together
-from pellucid.engines.program import Engine, Program
+from pellucid.engines.program import Cost, Engine, Program
 from pellucid.errors import EngineError, message
 from pellucid.ir.graph import Array, Graph
 from pellucid.ir.text import render
@@ -82,27 +84,41 @@ class LlvmEngine(Engine):
         self._cache = Cache(folder())
 
     def _compile(self, graph: Graph, donate: tuple[int, ...]) -> LlvmProgram:
+        what = debug.wanted()
+        if what:
+            return self._shown(graph, what)
         name = _digest(graph)
         known = self._cache.get(name)
         if known is not None:
             return LlvmProgram(graph, Compiled.from_bytes(known))
-        lowered = _lowered(graph)
-        compiled = Compiled(
+        compiled = self._made(_lowered(graph))
+        self._cache.put(name, compiled.to_bytes())
+        return LlvmProgram(graph, compiled)
+
+    def _made(self, lowered: Lowered) -> Compiled:
+        self.compilations += 1
+        return Compiled(
             compile_text(lowered.text),
             lowered.arena_bytes,
             lowered.checked,
             lowered.threads,
             lowered.own_bytes,
         )
-        self.compilations += 1
-        self._cache.put(name, compiled.to_bytes())
-        return LlvmProgram(graph, compiled)
+
+    def _shown(self, graph: Graph, what: frozenset[str]) -> LlvmProgram:
+        """Compile a graph and print what was asked for, now or when it runs."""
+        timed = _lowered(graph, timed=True)
+        plain = _lowered(graph)
+        debug.print_compiled(graph, replace(plain, timed=timed.timed), what)
+        if "time" in what:
+            return TimedProgram(graph, self._made(timed), timed)
+        return LlvmProgram(graph, self._made(plain))
 
 
-def _lowered(graph: Graph) -> Lowered:
+def _lowered(graph: Graph, timed: bool = False) -> Lowered:
     machine = target()
     turned = batch_last(simplify(graph), machine.register_bytes)
-    return lower(split_sums(hoist(turned)), machine)
+    return lower(split_sums(hoist(turned)), machine, timed)
 
 
 def _digest(graph: Graph) -> str:
@@ -172,6 +188,10 @@ class LlvmProgram(Program):
         """Return the LLVM assembly."""
         return self._lowered.text
 
+    def cost(self) -> Cost:
+        """Return the arithmetic, the traffic and the memory of one run."""
+        return replace(super().cost(), arena=self._arena.size)
+
     def _run(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
         inputs = [np.ascontiguousarray(each) for each in arrays]
         outputs = [np.empty(each.shape, each.dtype) for each in self.graph.output_types]
@@ -217,3 +237,20 @@ class LlvmProgram(Program):
                 expected=f"expected 0 to {gate.size - 1}",
             )
         )
+
+
+class TimedProgram(LlvmProgram):
+    """A program that prints after each run how long each of its kernels took."""
+
+    def __init__(self, graph: Graph, compiled: Compiled, lowered: Lowered) -> None:
+        super().__init__(graph, compiled)
+        self._threads, self._labels = 1, lowered.timed
+        size = 8 * len(lowered.timed)
+        start = lowered.cycles_at
+        self._cycles = self._arena[start : start + size].view(np.int64)
+
+    def _enter(self, table: int) -> None:
+        self._cycles[:] = 0
+        start = time.perf_counter()
+        super()._enter(table)
+        debug.print_times(self._labels, self._cycles, time.perf_counter() - start)

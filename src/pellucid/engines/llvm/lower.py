@@ -61,7 +61,9 @@ class Lowered:
     checked: tuple[Checked, ...]
     """The gates with bounds: the arena starts with a cell each, 0 when all is well."""
     timed: tuple[str, ...] = ()
-    """The calls whose cycles are counted, in cells behind those of the bounds."""
+    """The calls whose cycles are counted."""
+    cycles_at: int = 0
+    """Where in the arena they are counted, eight bytes each."""
     threads: bool = False
     """Whether several threads may enter `main` together."""
     own_bytes: int = 0
@@ -324,6 +326,7 @@ def lower(graph: Graph, target: Target, timed: bool = False) -> Lowered:
         len(module.kernels),
         tuple(module.checked),
         tuple(module.timed),
+        cycles,
         threads,
         own_bytes,
     )
