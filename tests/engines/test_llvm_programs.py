@@ -1,0 +1,359 @@
+"""Programs of the llvm engine from outside: debugging, cost, binding, the disk."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gates.test_edges import assert_same_bits
+from pellucid import nn, optim
+from pellucid.engines.llvm.cache import Cache
+from pellucid.engines.llvm.engine import LlvmEngine
+from pellucid.engines.numpy_ import NumpyEngine
+from pellucid.engines.program import Program
+from pellucid.errors import ArgumentError, DataError, EngineError, ShapeError
+from pellucid.ir.graph import Graph, Node, bind, input_node, results
+from pellucid.ir.types import TensorType
+from pellucid.passes.hoist import hoist
+from pellucid.passes.split import split_sums
+from pellucid.train.trainer import Trainer
+
+
+def array(shape: tuple[int, ...], dtype: str = "f32", seed: int = 0) -> Any:
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=shape).astype(TensorType(shape, dtype).dtype)
+
+
+def given(shape: tuple[int, ...], name: str, dtype: str = "f32") -> Node:
+    return input_node(TensorType(shape, dtype), name)
+
+
+def layer(rows: int = 3) -> Graph:
+    """Return a layer of weights `[5, 4]` on rows of 4."""
+    w, x = given((5, 4), "w"), given((rows, 4), "x")
+    return Graph((w, x), (bind("tanh", product(x, w)),))
+
+
+def product(x: Node, w: Node) -> Node:
+    """Return x Wᵀ."""
+    return bind("dot", x, w, contract=((1,), (1,)), batch=((), ()))
+
+
+# --- seeing what was compiled --------------------------------------------------------
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Give engines an empty cache on disk."""
+    monkeypatch.setenv("PELLUCID_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def printed(what: str, monkeypatch: Any, capsys: Any) -> str:
+    monkeypatch.setenv("PELLUCID_DEBUG", what)
+    program = LlvmEngine().compile(layer())
+    arrays = array((5, 4)), array((3, 4))
+    wanted = NumpyEngine().compile(layer())(*arrays)
+    np.testing.assert_allclose(program(*arrays)[0], wanted[0], rtol=1e-5)
+    return str(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("what", "there", "not_there"),
+    [
+        ("graph", "tanh(%", "define"),
+        ("kernels", "tanh f32[3,5]", "define"),
+        ("ir", "define void @main", "graph("),
+        ("time", "%  k", "define"),
+    ],
+)
+def test_the_environment_says_what_is_shown(
+    what: str, there: str, not_there: str, monkeypatch: Any, capsys: Any
+) -> None:
+    text = printed(what, monkeypatch, capsys)
+    assert there in text
+    assert not_there not in text
+
+
+def test_all_is_shown_together(monkeypatch: Any, capsys: Any) -> None:
+    text = printed("all", monkeypatch, capsys)
+    assert all(each in text for each in ("tanh(%", "calls of", "define", " µs "))
+    assert printed("", monkeypatch, capsys) == ""
+
+
+def test_an_unknown_word_is_named(monkeypatch: Any) -> None:
+    monkeypatch.setenv("PELLUCID_DEBUG", "graph,kernel")
+    with pytest.raises(ArgumentError, match=r"no 'kernel' .* did you mean 'kernels'"):
+        LlvmEngine().compile(layer())
+
+
+def test_the_cost_counts_arithmetic_traffic_and_memory() -> None:
+    cost = LlvmEngine().compile(layer()).cost()
+    assert cost.flops == 2 * 3 * 5 * 4 + 3 * 5
+    assert cost.bytes == 4 * (5 * 4 + 3 * 4 + 3 * 5)
+    assert cost.arena >= 4 * 3 * 5
+
+
+# --- a program that is asked again and again -----------------------------------------
+
+
+@pytest.mark.parametrize("engine", [LlvmEngine(), NumpyEngine()], ids=["llvm", "numpy"])
+def test_a_bound_program_answers_as_the_whole_one(engine: Any) -> None:
+    program: Program = engine.compile(layer())
+    w = array((5, 4))
+    answer = program.bind(w)
+    for seed in range(5):
+        x = array((3, 4), seed=seed)
+        assert_same_bits(answer(x)[0], program(w, x)[0])
+    turned = array((4, 3)).T
+    assert_same_bits(answer(turned)[0], program(w, turned)[0])
+    first = answer(array((3, 4), seed=0))[0]
+    answer(array((3, 4), seed=1))
+    assert_same_bits(first, program(w, array((3, 4), seed=0))[0])  # it is its own
+
+
+def test_a_bound_program_refuses_what_does_not_fit() -> None:
+    answer = LlvmEngine().compile(layer()).bind(array((5, 4)))
+    with pytest.raises(ShapeError, match=r"'x' does not fit · expected f32\[3,4\]"):
+        answer(array((4, 4)))
+    with pytest.raises(ShapeError, match="'x' does not fit"):
+        answer(array((3, 4), "f64"))
+    with pytest.raises(ShapeError, match="'w' does not fit"):
+        LlvmEngine().compile(layer()).bind(array((5, 5)))
+
+
+def test_a_bound_program_names_an_index_outside() -> None:
+    table, at = given((4, 2), "table"), given((3,), "at", "i32")
+    graph = Graph((table, at), (bind("gather", table, at, axis=0),))
+    answer = LlvmEngine().compile(graph).bind(array((4, 2)))
+    with pytest.raises(EngineError, match="index 4 is outside"):
+        answer(np.array([0, 4, 1], np.int32))
+    assert answer(np.array([0, 3, 1], np.int32))[0].shape == (3, 2)
+
+
+def asked() -> Trainer:
+    model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2))
+    return Trainer(model, nn.CrossEntropyLoss(), optim.SGD(lr=0.1))
+
+
+def test_a_trainer_that_is_asked_again_sees_new_weights() -> None:
+    trainer, x = asked(), array((1, 4))
+    first = trainer.predict(x)
+    assert_same_bits(trainer.predict(x), first)
+    state = {name: 2 * value for name, value in trainer.model.state_dict().items()}
+    trainer.model.load_state_dict(state)
+    again = trainer.predict(x)
+    assert not np.array_equal(again, first)
+    np.testing.assert_allclose(again, trainer.model(x).value, rtol=1e-5)
+    trainer.fit(array((8, 4)), np.arange(8) % 2, epochs=1, verbose=0)
+    np.testing.assert_allclose(
+        trainer.predict(x), trainer.model.eval()(x).value, rtol=1e-5
+    )
+
+
+def test_a_trainer_that_is_asked_again_still_refuses_bad_rows() -> None:
+    trainer, x = asked(), array((1, 4))
+    trainer.predict(x)
+    trainer.predict(x)
+    bad = x.copy()
+    bad[0, 2] = np.nan
+    with pytest.raises(DataError, match="X is nan · row 0, column 2"):
+        trainer.predict(bad)
+    huge = np.full((1, 4), 3e38, np.float32)
+    assert trainer.predict(huge).shape == (1, 2)
+    np.testing.assert_allclose(trainer.predict(x.tolist()), trainer.predict(x))
+
+
+# --- programs written anew -----------------------------------------------------------
+
+
+def repeated() -> Graph:
+    """Return a scan in which a scan multiplies by a weight that never changes."""
+    w, h = given((7, 7), "w"), given((3, 7), "h")
+
+    def body(step: Node | None) -> Graph:
+        weight, state = given((7, 7), "w"), given((3, 7), "h")
+        new = bind("tanh", product(state, weight))
+        if step is not None:
+            new = results(step_of(weight, new, body(None)))[0]
+        return Graph((weight, state), (new,))
+
+    return Graph((w, h), (results(step_of(w, h, body(h)))[0],))
+
+
+def step_of(w: Node, h: Node, body: Graph) -> Node:
+    return bind("scan", w, h, body=body, consts=1, carries=1, length=3, reverse=False,
+                keep="all")  # fmt: skip
+
+
+def turns(graph: Graph) -> int:
+    """Count the products of a graph's scans that turn their right operand."""
+    count = 0
+    for node in graph.nodes:
+        if "body" in node.attrs:
+            count += turns(node.attrs["body"])
+        if node.op.name == "dot" and node.attrs["contract"][1] == (1,):
+            count += 1
+    return count
+
+
+def test_a_constant_of_a_scan_is_turned_once() -> None:
+    graph = repeated()
+    assert turns(graph) == 2
+    assert turns(hoist(graph)) == 0
+    turned = [node for node in hoist(graph).nodes if node.op.name == "transpose"]
+    assert len(turned) == 1
+    arrays = array((7, 7)), array((3, 7))
+    wanted = NumpyEngine().compile(graph)(*arrays)[0]
+    assert_same_bits(NumpyEngine().compile(hoist(graph))(*arrays)[0], wanted)
+    found = LlvmEngine().compile(graph)(*arrays)[0]
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [4096, 10_000, 4097, 1])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_sums_in_parts_are_the_sums(rows: int, axis: int) -> None:
+    shapes = [(rows, n) if axis == 0 else (n, rows) for n in (3, 5)]
+    x, y = (given(s, n, "f64") for s, n in zip(shapes, "xy"))
+    dot = bind("dot", x, y, contract=((axis,), (axis,)), batch=((), ()))
+    total = bind("sum", bind("reshape", x, shape=(*shapes[0], 1)), axes=(axis, 2))
+    graph = Graph((x, y), (dot, total))
+    arrays = [array(s, "f64", seed) for seed, s in enumerate(shapes)]
+    wanted = NumpyEngine().compile(graph)(*arrays)
+    changed = split_sums(graph)
+    assert (changed.outputs != graph.outputs) == (rows != 4097)
+    for found in (NumpyEngine().compile(changed), LlvmEngine().compile(graph)):
+        for each, other in zip(found(*arrays), wanted):
+            np.testing.assert_allclose(each, other, rtol=1e-12, atol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("k", [8, 16, 17, 100])
+@pytest.mark.parametrize(("m", "n"), [(1, 2), (1, 65), (3, 6), (4, 33)])
+def test_few_rows_are_multiplied_as_they_lie(
+    m: int, n: int, k: int, dtype: str
+) -> None:
+    x, w = given((m, k), "x", dtype), given((n, k), "w", dtype)
+    batch = [given((2, *each.shape), "b", dtype) for each in (x, w)]
+    several = bind("dot", *batch, contract=((2,), (2,)), batch=((0,), (0,)))
+    graph = Graph((x, w, *batch), (product(x, w), several))
+    arrays = [array(each.shape, dtype, i) for i, each in enumerate(graph.inputs)]
+    found = LlvmEngine().compile(graph)(*arrays)
+    tolerance = 1e-12 if dtype == "f64" else 1e-4
+    wanted = arrays[0] @ arrays[1].T, arrays[2] @ arrays[3].swapaxes(1, 2)
+    for each, other in zip(found, wanted):
+        np.testing.assert_allclose(each, other, rtol=tolerance, atol=tolerance)
+
+
+# --- the disk ------------------------------------------------------------------------
+
+
+def files(place: Path) -> list[Path]:
+    return sorted(each for each in place.iterdir() if each.suffix != ".tmp")
+
+
+def test_the_second_engine_compiles_nothing(fresh: Path) -> None:
+    first, second = LlvmEngine(), LlvmEngine()
+    arrays = array((5, 4)), array((3, 4))
+    wanted = first.compile(layer())(*arrays)[0]
+    assert_same_bits(second.compile(layer())(*arrays)[0], wanted)
+    assert (first.compilations, second.compilations) == (1, 0)
+    assert len(files(fresh)) == 1
+
+
+@pytest.mark.parametrize("cut", [0, 10, 40, -1])
+def test_a_truncated_or_foreign_entry_is_compiled_again(fresh: Path, cut: int) -> None:
+    LlvmEngine().compile(layer())
+    (path,) = files(fresh)
+    whole = path.read_bytes()
+    for content in (whole[:cut], whole[:50] + b"x" + whole[51:], b"not ours at all"):
+        path.write_bytes(content)
+        engine = LlvmEngine()
+        program = engine.compile(layer())
+        assert engine.compilations == 1
+        assert np.isfinite(program(array((5, 4)), array((3, 4)))[0]).all()
+        assert path.read_bytes()[:32] == whole[:32] or len(path.read_bytes()) > 1000
+
+
+def test_where_nothing_can_be_written_nothing_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way of a folder")
+    monkeypatch.setenv("PELLUCID_CACHE", str(blocked / "cache"))
+    program = LlvmEngine().compile(layer())
+    assert np.isfinite(program(array((5, 4)), array((3, 4)))[0]).all()
+    assert blocked.read_text() == "in the way of a folder"
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+from pellucid.engines.llvm.cache import Cache
+cache, content = Cache(Path(sys.argv[1])), bytes(range(256)) * 40_000
+print("ready", flush=True)
+while True:
+    cache.put("entry", content)
+"""
+
+
+def test_a_kill_while_an_entry_is_written_does_no_harm(tmp_path: Path) -> None:
+    """Two processes write the same entry all the time, and are killed at any moment."""
+    content, cache, whole = bytes(range(256)) * 40_000, Cache(tmp_path), 0
+    for turn in range(4):
+        writers = [
+            subprocess.Popen(
+                [sys.executable, "-c", _WRITER, str(tmp_path)], stdout=subprocess.PIPE
+            )
+            for _ in range(2)
+        ]
+        for each in writers:
+            assert each.stdout is not None
+            each.stdout.readline()
+        end = time.monotonic() + 0.1 + 0.02 * turn
+        while time.monotonic() < end:
+            found = cache.get("entry")
+            assert found is None or found == content
+            whole += found is not None
+        for each in writers:
+            each.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
+            each.wait(30)
+            assert each.stdout is not None
+            each.stdout.close()
+        found = cache.get("entry")
+        assert found is None or found == content
+    assert whole > 0
+
+
+_TRAINS = """
+import numpy as np
+from pellucid import nn, optim
+from pellucid.train.trainer import Trainer
+X = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
+trainer = Trainer(nn.Linear(4, 2), nn.MSELoss(), optim.SGD(lr=0.1), engine="llvm")
+history = trainer.fit(X, X[:, :2], epochs=3, verbose=0)
+print(trainer.programs.engine.compilations, history["loss"][-1].hex())
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_share_a_cache_train_alike(tmp_path: Path) -> None:
+    environment = {**os.environ, "PELLUCID_CACHE": str(tmp_path)}
+
+    def start() -> Any:
+        command = [sys.executable, "-c", _TRAINS]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
+
+    together = [start() for _ in range(2)]
+    found = [each.communicate(timeout=60)[0].split() for each in together]
+    later = start().communicate(timeout=60)[0].split()
+    assert found[0][1] == found[1][1] == later[1]
+    assert int(later[0]) == 0  # all that it needed was there
