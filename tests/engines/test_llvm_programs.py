@@ -298,7 +298,7 @@ _WRITER = """
 import sys
 from pathlib import Path
 from pellucid.engines.llvm.cache import Cache
-cache, content = Cache(Path(sys.argv[1])), bytes(range(256)) * 40_000
+cache, content = Cache(Path(sys.argv[1])), bytes(range(256)) * 2_000
 print("ready", flush=True)
 while True:
     cache.put("entry", content)
@@ -307,7 +307,7 @@ while True:
 
 def test_a_kill_while_an_entry_is_written_does_no_harm(tmp_path: Path) -> None:
     """Two processes write the same entry all the time, and are killed at any moment."""
-    content, cache, whole = bytes(range(256)) * 40_000, Cache(tmp_path), 0
+    content, cache, whole = bytes(range(256)) * 2_000, Cache(tmp_path), 0
     for turn in range(4):
         writers = [
             subprocess.Popen(
