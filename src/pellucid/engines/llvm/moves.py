@@ -58,9 +58,7 @@ def _row_number(kernel: Kernel, value: Value, size: int) -> str:
     return f.let(f"select i1 {outside}, i64 0, i64 {row}")
 
 
-def _row_at(
-    kernel: Kernel, nest: Nest, indices: Node, at: Index, size: int
-) -> str:
+def _row_at(kernel: Kernel, nest: Nest, indices: Node, at: Index, size: int) -> str:
     """Return an index, read as one number in a nest of vectors."""
     plain, nest.lanes, nest.vector = (nest.lanes, nest.vector), 1, None
     row = _row_number(kernel, nest.value(indices, at), size)
