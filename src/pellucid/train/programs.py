@@ -37,6 +37,10 @@ What layers make of them may be many times as many, all in memory at once.
 """
 
 
+_MOST_ANSWERED = 64
+"""The most rows for which a program is kept ready."""
+
+
 @dataclass(frozen=True)
 class EpochResult:
     """The state after some steps, and the record of each: `Objective.columns`."""
@@ -149,11 +153,7 @@ class Programs:
         found: list[tuple[Array, ...]] = []
         for part, size in _parts(data, _MOST_PREDICTED):
             part, count = _filled(part), int(size)
-            layout, rows = Layout.of(part), len(next(iter(part.values())))
-            program = self._program(
-                ("predict", layout, rows),
-                partial(self._predict_graph, state, layout, rows),
-            )
+            program, layout = self._predicting(state, part)
             outputs = program(*self._leaves(state), *self._placed(layout, part))
             found.append(tuple(each[:count] for each in self.engine.fetch(outputs)))
         joined = [
@@ -162,6 +162,27 @@ class Programs:
         ]
         named = dict(zip(self._outputs, joined))
         return named.get("", named)
+
+    def answering(self, state: TrainState, data: Data) -> Callable[[Any], Array] | None:
+        """Return what predicts for other rows of this shape; None where it takes more
+        than one program, one array and one output."""
+        rows = len(next(iter(data.values())))
+        if rows > _MOST_ANSWERED or _filled(data) is not data:
+            return None
+        program, layout = self._predicting(state, data)
+        if len(layout.inputs) > 1 or self._outputs != [""]:
+            return None
+        call, engine = program.bind(*self._leaves(state)), self.engine
+        return lambda X: engine.fetch(call(engine.place(X, split=0)))[0]
+
+    def _predicting(self, state: TrainState, data: Data) -> tuple[Program, Layout]:
+        """Return the program that predicts for some rows, and how it reads them."""
+        layout, rows = Layout.of(data), len(next(iter(data.values())))
+        program = self._program(
+            ("predict", layout, rows),
+            partial(self._predict_graph, state, layout, rows),
+        )
+        return program, layout
 
     def _predict_graph(self, state: TrainState, layout: Layout, rows: int) -> Graph:
         block = self.engine.rows_at_once

@@ -16,6 +16,7 @@ from pellucid.nn.multitask import UncertaintyWeights
 from pellucid.optim.adaptive import Adam
 from pellucid.optim.base import Transform
 from pellucid.random import key_of
+from pellucid.train.answers import Answers
 from pellucid.train.checkpoint import Progress
 from pellucid.train.columns import Data, rows_of
 from pellucid.train.events import Event, JsonLines, Printer, Subscriber
@@ -93,6 +94,8 @@ class Trainer:
         self.progress: Progress | None = None
         self._journal = Journal()
         self._subscribers: list[Subscriber] = []
+        leaves = {**self._parameters, **self._buffers}
+        self._answers = Answers(self.programs, leaves)
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Call a function with every event of training.
@@ -273,7 +276,13 @@ class Trainer:
 
     def predict(self, X: Any) -> Any:
         """Return the model's output for every row, as an array (or a dict of them)."""
-        return self.programs.predict(self._current(), named_inputs(X, self._dtype))
+        answer = self._answers.to(X, self._dtype)
+        if answer is not None:
+            return answer
+        state, data = self._current(), named_inputs(X, self._dtype)
+        found = self.programs.predict(state, data)
+        self._answers.prepare(X, self._dtype, state, data)
+        return found
 
     def _current(self) -> TrainState:
         """Return the weights that the model has now, without an optimiser's state."""
