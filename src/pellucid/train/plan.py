@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -53,6 +54,14 @@ class Plan:
         """What a program takes for the data."""
         return arrays_of(self.data)
 
+    @cached_property
+    def _drawer(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1, "pellucid-order")
+
+    @cached_property
+    def _drawn(self) -> dict[int, Future[Array]]:
+        return {}
+
     def order(self, epoch: int) -> Array:
         """Return the rows in the order in which an epoch takes them, `i32[rows]`."""
         if not self.shuffle:
@@ -63,11 +72,18 @@ class Plan:
         return permutation(key, self.rows)
 
     def parts(self, epoch: int, most: int) -> Iterator[Array]:
-        """Return the order in even parts of whole steps, at most `most` steps each."""
-        order = self.order(epoch)
+        """Return the order in even parts of whole steps, at most `most` steps each.
+
+        The next epoch's order is drawn meanwhile: it is a pure function too.
+        """
+        order = self._drawn.pop(epoch, None)
+        rows = self.order(epoch) if order is None else order.result()
+        if self.shuffle:
+            self._drawn.clear()
+            self._drawn[epoch + 1] = self._drawer.submit(self.order, epoch + 1)
         runs = -(-self.steps // most)
         size = -(-self.steps // runs) * self.batch
-        return (order[i : i + size] for i in range(0, len(order), size))
+        return (rows[i : i + size] for i in range(0, len(rows), size))
 
     def rows_of(self, epoch: int, step: int) -> Array:
         """Return the rows of one step of an epoch, counted from 0."""
