@@ -125,13 +125,16 @@ class _Crew:
             crew.readers += member.listen()
         return crew
 
-    def wait(self) -> _Member | None:
-        """Wait until all have ended; return the first that failed, if one did."""
+    def wait(self, grace: float = _GRACE) -> _Member | None:
+        """Wait until all have ended; return the first that failed, if one did.
+
+        After a failure the others have so many seconds to end by themselves.
+        """
         first, deadline = None, float("inf")
         while any(each.process.poll() is None for each in self.members):
             first = first or self._failed()
             if first is not None:
-                deadline = min(deadline, time.monotonic() + _GRACE)
+                deadline = min(deadline, time.monotonic() + grace)
             if time.monotonic() > deadline:
                 break
             time.sleep(0.05)
