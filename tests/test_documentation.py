@@ -63,3 +63,14 @@ def test_the_textbook_gradients_are_the_formulas():
     dZ1 = dZ2 @ parameters["W2"] * (hidden > 0)
     np.testing.assert_allclose(found["dW1"], dZ1.T @ X, rtol=1e-6)
     np.testing.assert_allclose(found["db1"], dZ1.sum(0), rtol=1e-6)
+
+
+def test_the_page_on_tasks_runs(capsys):
+    random.seed(0)
+    page = (ROOT / "docs" / "tasks.md").read_text()
+    names: dict = {}
+    for code in re.findall(r"```python\n(.*?)```", page, re.S):
+        exec(code, names)
+    assert names["history"]["kind.accuracy"][-1] > 0.9
+    assert names["model"].sample(3).shape == (3, 4)
+    assert "separated after" in capsys.readouterr().out

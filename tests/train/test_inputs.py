@@ -6,6 +6,7 @@ import pytest
 from pellucid import functional as F
 from pellucid import nn, optim, random
 from pellucid.errors import DataError
+from pellucid.train.prepare import prepare
 from pellucid.train.trainer import Trainer
 
 
@@ -39,6 +40,8 @@ def test_whole_numbers_are_their_own_target():
     X, _ = table("u1")
     trainer = Trainer(nn.Linear(3, 3), nn.MSELoss(), optim.Adam(lr=0.1))
     assert trainer.fit(X, epochs=100, verbose=0)["loss"][-1] < 1e-3
+    data = prepare(X, None, "f32")
+    assert data["y"] is data["x"]  # in memory once, in bytes
 
 
 class Masked(nn.Module):

@@ -92,8 +92,11 @@ def prepare(
     for name, each in data.items():
         if len(each) != len(first):
             raise DataError(f"{name} has {len(each)} rows, x.0 has {len(first)}")
+    if y is None and isinstance(X, Windows):
+        y = X
     if y is None:
-        y = X if isinstance(X, Windows) else first
+        data["y"] = first
+        y = {}
     for output, target in (y if isinstance(y, Mapping) else {"": y}).items():
         name = column("y", output)
         if losses is not None and not isinstance(target, Slices | Windows):

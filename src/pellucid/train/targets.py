@@ -38,11 +38,12 @@ def part_missing(given: Any, loss: Any, name: str) -> tuple[Array, Array]:
     (array([1., 0.]), array([ True, False]))
     """
     array = numeric(given, name)
-    present: Array = np.ones(array.shape, bool)
     if array.dtype.kind == "f":
-        present = np.asarray(~np.isnan(array))
+        present: Array = ~np.isnan(array)
     elif array.dtype.kind in "iu" and isinstance(loss, _NEVER_NEGATIVE):
-        present = np.asarray(array >= 0)
+        present = np.greater_equal(array, 0)
+    else:
+        present = np.ones(array.shape, bool)
     if array.size and not present.any():
         raise DataError(message(f"{name} holds no value at all: all are missing"))
     filled = np.where(present, array, np.zeros((), array.dtype))
