@@ -13,8 +13,9 @@ from pellucid.engines.llvm.emit import Kind
 from pellucid.engines.llvm.kernels import Kernel
 from pellucid.engines.llvm.maths import fma
 from pellucid.engines.llvm.matmul import over
-from pellucid.engines.llvm.panels import load, mask, moved
+from pellucid.engines.llvm.panels import moved
 from pellucid.engines.llvm.products import Operand, Product, Sharing, product_of
+from pellucid.engines.llvm.vectors import load, mask_of, total
 from pellucid.ir.graph import Node
 
 __all__ = ["inner", "is_inner"]
@@ -83,13 +84,13 @@ def _block(
         with f.loop(whole * kind.lanes, kind.lanes) as k:
             _add(kernel, kind, cells, rows, lines, k, "")
     if rest:
-        at, lanes = str(whole * kind.lanes), mask(kind, rest)
+        at, lanes = str(whole * kind.lanes), mask_of(kind, rest)
         _add(kernel, kind, cells, rows, lines, at, lanes)
     for r in range(shape.m):
         for c in range(len(lines)):
-            total = _across(kernel, kind, f.let(f"load {kind}, ptr {cells[r][c]}"))
+            element = total(f, kind, f.let(f"load {kind}, ptr {cells[r][c]}"))
             place = moved(kernel, size, out, str(r * shape.n + c))
-            f.do(f"store {size} {total}, ptr {place}")
+            f.do(f"store {size} {element}, ptr {place}")
 
 
 def _add(
@@ -103,30 +104,9 @@ def _add(
 ) -> None:
     """Add the products of a vector of inner positions."""
     f, size = kernel.f, Kind(kind.dtype)
-    left = [load(kernel, kind, moved(kernel, size, row, k), lanes) for row in rows]
+    left = [load(f, kind, moved(kernel, size, row, k), lanes) for row in rows]
     for c, line in enumerate(lines):
-        right = load(kernel, kind, moved(kernel, size, line, k), lanes)
+        right = load(f, kind, moved(kernel, size, line, k), lanes)
         for r, one in enumerate(left):
             old = f.let(f"load {kind}, ptr {cells[r][c]}")
             f.do(f"store {kind} {fma(f, kind, one, right, old)}, ptr {cells[r][c]}")
-
-
-def _across(kernel: Kernel, kind: Kind, name: str) -> str:
-    """Add up the lanes by halves: the same order on every machine."""
-    f = kernel.f
-    while kind.lanes > 1:
-        half = Kind(kind.dtype, kind.lanes // 2)
-        parts = []
-        for first in (0, half.lanes):
-            if half.lanes == 1:
-                parts.append(f.let(f"extractelement {kind} {name}, i32 {first}"))
-                continue
-            places = ", ".join(f"i32 {first + i}" for i in range(half.lanes))
-            parts.append(
-                f.let(
-                    f"shufflevector {kind} {name}, {kind} poison, "
-                    f"<{half.lanes} x i32> <{places}>"
-                )
-            )
-        name, kind = f.let(f"fadd {half} {parts[0]}, {parts[1]}"), half
-    return name

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pellucid.engines.llvm.emit import Function, Kind
 from pellucid.engines.llvm.kernels import Kernel
 from pellucid.engines.llvm.maths import fma
-from pellucid.engines.llvm.panels import load, mask, moved, store
+from pellucid.engines.llvm.panels import moved
 from pellucid.engines.llvm.products import (
     DEEP,
     Matrix,
@@ -25,6 +25,7 @@ from pellucid.engines.llvm.products import (
     product_of,
     tile_of,
 )
+from pellucid.engines.llvm.vectors import load, mask_of, splat, store
 from pellucid.ir.graph import Node
 
 __all__ = ["matmul", "over"]
@@ -142,7 +143,7 @@ def _tile_loop(
     """Fill one tile of the result."""
     f, kind, size = kernel.f, tile.kind, Kind(tile.kind.dtype)
     vectors = -(-columns // kind.lanes)
-    masks = [mask(kind, columns - v * kind.lanes) for v in range(vectors)]
+    masks = [mask_of(kind, columns - v * kind.lanes) for v in range(vectors)]
     results = _result_places(kernel, shape, size, out, i, j, rows, kind, vectors)
     cells = [
         [f.let(f"alloca {kind}", f.blocks[0]) for _ in range(vectors)]
@@ -152,7 +153,7 @@ def _tile_loop(
         for v in range(vectors):
             start = kind.constant(0)
             if first:
-                start = load(kernel, kind, results[r][v], masks[v])
+                start = load(f, kind, results[r][v], masks[v])
             f.do(f"store {kind} {start}, ptr {cells[r][v]}")
     place = f.let(f"mul nsw i64 {i}, {a.row}")
     place = f.let(f"add nsw i64 {place}, {first * a.column}")
@@ -163,7 +164,7 @@ def _tile_loop(
     for r in range(rows):
         for v in range(vectors):
             value = f.let(f"load {kind}, ptr {cells[r][v]}")
-            store(kernel, kind, value, results[r][v], masks[v])
+            store(f, kind, value, results[r][v], masks[v])
 
 
 def _step(
@@ -182,25 +183,15 @@ def _step(
     wide = []
     for v, active in enumerate(masks):
         address = moved(kernel, size, row, str(v * kind.lanes))
-        wide.append(load(kernel, kind, address, active))
+        wide.append(load(f, kind, address, active))
     base = moved(kernel, size, left, f.let(f"mul nsw i64 {k}, {a.column}"))
     for r, line in enumerate(cells):
         address = moved(kernel, size, base, str(r * a.row))
-        one = _splat(kernel, kind, f.let(f"load {size}, ptr {address}"))
+        one = splat(f, kind, f.let(f"load {size}, ptr {address}"))
         for v, cell in enumerate(line):
             old = f.let(f"load {kind}, ptr {cell}")
             new = fma(f, kind, one, wide[v], old)
             f.do(f"store {kind} {new}, ptr {cell}")
-
-
-def _splat(kernel: Kernel, kind: Kind, name: str) -> str:
-    if kind.lanes == 1:
-        return name
-    one = kernel.f.let(f"insertelement {kind} poison, {kind.scalar} {name}, i32 0")
-    return kernel.f.let(
-        f"shufflevector {kind} {one}, {kind} poison, <{kind.lanes} x i32> "
-        "zeroinitializer"
-    )
 
 
 def _result_places(

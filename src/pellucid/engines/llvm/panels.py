@@ -8,9 +8,10 @@ from contextlib import nullcontext
 from pellucid.engines.llvm.emit import Kind
 from pellucid.engines.llvm.kernels import Kernel
 from pellucid.engines.llvm.products import Matrix, Operand, Tile, product_of, tile_of
+from pellucid.engines.llvm.vectors import load, mask_of, store
 from pellucid.ir.graph import Node
 
-__all__ = ["load", "mask", "moved", "pack", "store"]
+__all__ = ["moved", "pack"]
 
 
 def pack(kernel: Kernel, node: Node, y: Operand, panels: Node) -> None:
@@ -74,7 +75,7 @@ def _pack_row(
     active = min(kind.lanes, columns - v * kind.lanes)
     if b.column == 1:
         address = moved(kernel, size, row, str(v * kind.lanes))
-        value = load(kernel, kind, address, mask(kind, active))
+        value = load(kernel.f, kind, address, mask_of(kind, active))
     else:
         value = kind.constant(0) if kind.lanes == 1 else "zeroinitializer"
         for lane in range(active):
@@ -87,7 +88,7 @@ def _pack_row(
             )
     place = f.let(f"mul nsw i64 {k}, {tile.columns}")
     place = f.let(f"add nsw i64 {place}, {v * kind.lanes}")
-    store(kernel, kind, value, moved(kernel, size, target, place), "")
+    store(kernel.f, kind, value, moved(kernel, size, target, place))
 
 
 def _turn(kernel: Kernel, b: Matrix, tile: Tile, target: str, k: str, v: int) -> None:
@@ -114,7 +115,7 @@ def _turn(kernel: Kernel, b: Matrix, tile: Tile, target: str, k: str, v: int) ->
         place = f.let(f"add nsw i64 {k}, {lane}")
         place = f.let(f"mul nsw i64 {place}, {tile.columns}")
         place = f.let(f"add nsw i64 {place}, {v * lanes}")
-        store(kernel, kind, line, moved(kernel, size, target, place), "")
+        store(kernel.f, kind, line, moved(kernel, size, target, place))
 
 
 def _swap_halves(lanes: int, step: int) -> tuple[list[int], list[int]]:
@@ -139,42 +140,3 @@ def moved(kernel: Kernel, size: Kind, base: str, place: str) -> str:
     if place == "0":
         return base
     return kernel.f.let(f"getelementptr {size}, ptr {base}, i64 {place}")
-
-
-def mask(kind: Kind, active: int) -> str:
-    """Return which lanes are in use; nothing where all are."""
-    if active >= kind.lanes:
-        return ""
-    lanes = ", ".join(
-        f"i1 {'true' if i < active else 'false'}" for i in range(kind.lanes)
-    )
-    return f"<{lanes}>"
-
-
-def load(kernel: Kernel, kind: Kind, address: str, mask: str) -> str:
-    """Read a vector; lanes that are not in use become zero."""
-    size = kind.dtype.itemsize
-    if not mask:
-        return kernel.f.let(f"load {kind}, ptr {address}, align {size}")
-    return kernel.f.call(
-        f"llvm.masked.load.{kind.suffix}.p0",
-        str(kind),
-        ("ptr", address),
-        ("i32", str(size)),
-        (f"<{kind.lanes} x i1>", mask),
-        (str(kind), "zeroinitializer"),
-    )
-
-
-def store(kernel: Kernel, kind: Kind, value: str, address: str, mask: str) -> None:
-    """Write the lanes of a vector that are in use."""
-    size = kind.dtype.itemsize
-    if not mask:
-        kernel.f.do(f"store {kind} {value}, ptr {address}, align {size}")
-        return
-    function, truth = f"llvm.masked.store.{kind.suffix}.p0", f"<{kind.lanes} x i1>"
-    kernel.f.declared.add(f"declare void @{function}({kind}, ptr, i32, {truth})")
-    kernel.f.do(
-        f"call void @{function}({kind} {value}, ptr {address}, i32 {size}, "
-        f"{truth} {mask})"
-    )
