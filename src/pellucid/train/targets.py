@@ -49,7 +49,7 @@ def part_missing(given: Any, loss: Any, name: str) -> tuple[Array, Array]:
     filled = np.where(present, array, np.zeros((), array.dtype))
     if array.dtype.kind == "f" and isinstance(loss, _BY_NUMBER):
         if array.size != len(array):
-            present = present.all(axis=loss.axis)
+            present = np.asarray(present.all(axis=loss.axis))
         elif (filled == np.floor(filled)).all():
             filled = filled.astype(np.int64)
     return filled, present
