@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import fields
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -304,6 +306,13 @@ def test_an_option_of_another_engine_is_refused() -> None:
 )
 def test_memory_is_read_as_bytes(given: Any, count: int) -> None:
     assert Settings(memory=given).room == count
+
+
+def test_every_option_is_in_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "xla.md").read_text()
+    table = page.split("## Options")[1].split("## Data")[0]
+    for each in fields(Settings):
+        assert f"`{each.name}`" in table
 
 
 def test_the_same_options_give_the_same_engine() -> None:
