@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +32,7 @@ from pellucid.nn.containers import Sequential
 from pellucid.nn.conv import Conv2d, ConvTranspose2d
 from pellucid.nn.linear import Linear, positive
 from pellucid.nn.losses import Loss
-from pellucid.nn.module import Module, Targets
+from pellucid.nn.module import Module, Targets, evaluated
 from pellucid.nn.scaling import fit_scale
 from pellucid.nn.simple import Flatten, Unflatten
 from pellucid.random import bernoulli, next_key, normal
@@ -46,18 +45,6 @@ __all__ = [
     "ELBOLoss",
     "VariationalAutoencoder",
 ]
-
-
-@contextmanager
-def _evaluated(module: Module) -> Iterator[None]:
-    """Have a module and all below it out of training for a block."""
-    before = [(each, each.training) for each in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for each, mode in before:
-            each.training = mode
 
 
 class Autoencoder(Module):
@@ -95,7 +82,7 @@ class Autoencoder(Module):
 
     def reconstruct(self, x: TensorLike) -> Tensor:
         """Return what comes back of x out of training."""
-        with _evaluated(self):
+        with evaluated(self):
             return self.decode(self.encode(x))
 
     def forward(self, x: Tensor) -> Any:
@@ -247,7 +234,7 @@ class VariationalAutoencoder(Autoencoder):
     def sample(self, count: int) -> Tensor:
         """Return the means of `count` new x, of codes drawn by the next key."""
         positive(count=count)
-        with _evaluated(self):
+        with evaluated(self):
             shape = count, self.latent_features
             return self.decode(normal(next_key(), shape, _dtype(self)))
 

@@ -17,7 +17,7 @@ from pellucid.nn.module import Module
 from pellucid.random import next_key
 from pellucid.tensors import Parameter, Tensor
 
-__all__ = ["Embedding"]
+__all__ = ["Embedding", "check_tokens"]
 
 
 class Embedding(Module):
@@ -74,7 +74,7 @@ class Embedding(Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return the vector of each token."""
-        _check(tokens, self.num_embeddings)
+        check_tokens(tokens, self.num_embeddings)
         vectors = take(self.weight, tokens)
         if self.padding_idx is None:
             return vectors
@@ -96,7 +96,8 @@ def _padding(given: Any, size: int) -> int | None:
     return int(given) % size
 
 
-def _check(tokens: Tensor, size: int) -> None:
+def check_tokens(tokens: Tensor, size: int) -> None:
+    """Raise for tokens that are no integers, or, where known, none of so many."""
     if not is_integer(tokens.dtype):
         raise DTypeError(
             message(

@@ -14,13 +14,13 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from pellucid.dtypes import DType
-from pellucid.errors import ArgumentError, did_you_mean, message
+from pellucid.errors import ArgumentError
 from pellucid.functional import dropout, expand_dims, linear, zeros
 from pellucid.nn.embedding import Embedding
 from pellucid.nn.linear import Linear, positive
 from pellucid.nn.module import Module
 from pellucid.nn.norm import LayerNorm
-from pellucid.nn.recurrent import GRU, LSTM, RNN
+from pellucid.nn.recurrent import layers_named
 from pellucid.nn.transformer import TransformerEncoder, TransformerEncoderLayer
 from pellucid.tensors import Tensor, tensor
 
@@ -146,9 +146,6 @@ class TransformerLanguageModel(LanguageModel):
         return self._scores(x), {"caches": caches, "position": position + 1}
 
 
-_KINDS = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
-
-
 class RecurrentLanguageModel(LanguageModel):
     """A recurrent net whose state is all that it knows of the text so far.
 
@@ -181,12 +178,9 @@ class RecurrentLanguageModel(LanguageModel):
         dtype: DType | str | None = None,
     ) -> None:
         positive(vocabulary_size=vocabulary_size, layers=layers, width=width)
-        if kind not in _KINDS:
-            raise ArgumentError(
-                message(f"no kind {kind!r}", hint=did_you_mean(kind, _KINDS))
-            )
+        layers_of = layers_named(kind)
         self._start(vocabulary_size, width, dropout, tied, dtype)
-        self.recurrent = _KINDS[kind](
+        self.recurrent = layers_of(
             width, width, layers, dropout=dropout, batch_first=True, dtype=dtype
         )
 

@@ -11,6 +11,7 @@ import inspect
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -38,7 +39,14 @@ from pellucid.random import key_of, keys_from
 from pellucid.tensors import Buffer, Parameter, Tensor, as_tensor
 from pellucid.tracing import symbol, symbols
 
-__all__ = ["Module", "Targets", "buffer_updates", "load", "update_buffer"]
+__all__ = [
+    "Module",
+    "Targets",
+    "buffer_updates",
+    "evaluated",
+    "load",
+    "update_buffer",
+]
 
 _PLACE = re.compile(r" · [^ ]+:\d+$")
 
@@ -364,6 +372,18 @@ because relu follows
         finally:
             outputs_seen.reset(token)
         return {path: _type_of(output) for path, output in seen.items()}
+
+
+@contextmanager
+def evaluated(module: Module) -> Iterator[None]:
+    """Have a module and all below it out of training for a block."""
+    before = [(each, each.training) for each in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for each, mode in before:
+            each.training = mode
 
 
 # --- helpers ---------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.dtypes import DType
-from pellucid.errors import ArgumentError, ShapeError, message
+from pellucid.errors import ArgumentError, ShapeError, did_you_mean, message
 from pellucid.functional import (
     concat,
     dropout,
@@ -29,7 +29,7 @@ from pellucid.nn.linear import positive
 from pellucid.nn.masks import steps_that_count
 from pellucid.tensors import Tensor
 
-__all__ = ["GRU", "LSTM", "RNN"]
+__all__ = ["GRU", "LSTM", "RNN", "layers_named"]
 
 
 class _Layers(Recurrent):
@@ -353,3 +353,18 @@ class GRU(_Layers):
         """Return the hidden state of every step, and the last one of every layer."""
         outputs, (last,) = self._run(x, hx, mask, lengths)
         return outputs, last
+
+
+_KINDS: dict[str, type[RNN | LSTM | GRU]] = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
+
+
+def layers_named(kind: str) -> type[RNN | LSTM | GRU]:
+    """Return the class of recurrent layers of a name: `lstm`, `gru` or `rnn`.
+
+    >>> layers_named("gru").__name__
+    'GRU'
+    """
+    if kind not in _KINDS:
+        hint = did_you_mean(kind, _KINDS)
+        raise ArgumentError(message(f"no kind {kind!r}", hint=hint))
+    return _KINDS[kind]

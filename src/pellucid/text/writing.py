@@ -8,7 +8,6 @@ computed twice, and Python is asked once a block.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -21,6 +20,7 @@ from pellucid.functional import arange, scan, where
 from pellucid.ir.graph import Graph
 from pellucid.ir.types import TensorType
 from pellucid.nn import LanguageModel
+from pellucid.nn.module import evaluated
 from pellucid.random import fold_in, key_of
 from pellucid.text.sampling import draw, likeliest
 from pellucid.tracing import graph_of, symbol, symbols
@@ -155,18 +155,7 @@ class Writer:
             return (token, state), token
 
         places = place + arange(BLOCK, dtype="i32")
-        with _reading(self._model), symbols(self._leaves) as inside:
+        with evaluated(self._model), symbols(self._leaves) as inside:
             (_, end), written = scan(step, (token, state), (forced, places))
         inputs = [*inside.values(), *leaves(state), token, place, forced, *given]
         return graph_of(inputs, [written, *leaves(end)])
-
-
-@contextmanager
-def _reading(model: LanguageModel) -> Iterator[None]:
-    """Take a model out of training for a block."""
-    before = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(before)
