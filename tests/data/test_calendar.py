@@ -118,8 +118,8 @@ def test_times_may_lie_a_little_off():
         ),
         (
             np.array([1, 2, 4, 8, 16]),
-            "the times in 'when' are not evenly spaced: 16 after 8 · most times are a "
-            "step of 1 apart",
+            "the times in 'when' are not evenly spaced: 16 after 8 · most times are 1 "
+            "apart",
         ),
     ],
 )  # fmt: skip

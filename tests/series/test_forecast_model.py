@@ -74,7 +74,7 @@ def test_a_series_of_another_step_is_refused(saved):
     with pytest.raises(DataError) as caught:
         ForecastModel.load(saved).forecast(weekly)
     assert str(caught.value) == (
-        "the times in 'day' are a week apart · the model was trained on a day"
+        "the times in 'day' are a week apart · the model was trained on steps of a day"
     )
 
 

@@ -138,7 +138,7 @@ def test_the_engines_agree():
 def test_the_report_is_of_the_series(monthly):
     report = monthly.report
     assert (report.first, report.last, report.step) == (
-        "2020-01-01", "2029-12-01", "month",
+        "2020-01-01", "2029-12-01", "a month",
     )  # fmt: skip
     assert report.season_why.startswith("the year; values one year apart: correlation")
     assert (report.rows, report.test_rows, report.lags) == (120, 24, 24)

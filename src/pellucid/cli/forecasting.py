@@ -35,7 +35,7 @@ def forecast_report(model: ForecastModel) -> Iterator[Piece]:
 def forecast_facts(report: ForecastReport) -> Iterator[str]:
     """Return what the series is, and what was mended."""
     yield (
-        f"{report.target}: {report.rows} steps of a {report.step} each, "
+        f"{report.target}: {report.rows} steps of {report.step} each, "
         f"{report.first} to {report.last}"
     )
     for note in report.notes:

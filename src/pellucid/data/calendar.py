@@ -73,6 +73,20 @@ class Grid:
         return name if count == 1 else f"{count} {name}s"
 
     @property
+    def apart(self) -> str:
+        """How far two times are apart, in words.
+
+        >>> Grid(0, 5, "number").apart, Grid("2024-01-01", HOUR, "microsecond").apart
+        ('5', 'an hour')
+        """
+        if self.unit == "number":
+            return str(self.count)
+        name = str(self)
+        if name[0].isdigit():
+            return name
+        return f"{'an' if name == 'hour' else 'a'} {name}"
+
+    @property
     def is_dated(self) -> bool:
         """Whether the times are dates, so that the calendar says something."""
         return self.unit != "number"
@@ -244,7 +258,7 @@ def _irregular(times: Array, grid: Grid, off: Array, name: str) -> DataError:
     return DataError(
         message(
             f"the times in {name!r} are not evenly spaced: {shown}",
-            expected=f"most times are a {grid} apart",
+            expected=f"most times are {grid.apart} apart",
             hint="bring the series to one step first, such as means by the day",
         )
     )

@@ -195,7 +195,7 @@ def _note_gaps(grid: Grid, places: Array, notes: list[str]) -> None:
         raise DataError(
             message(
                 f"{missing} of {length} steps are missing: {longest}",
-                expected=f"most times are a {grid} apart",
+                expected=f"most times are {grid.apart} apart",
                 hint="use a part of the file, or a longer step",
             )
         )

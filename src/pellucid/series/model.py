@@ -98,8 +98,8 @@ class ForecastModel(RunModel):
         if (grid.count, grid.unit) != known:
             raise DataError(
                 message(
-                    f"the times in {self.time!r} are a {grid} apart",
-                    expected=f"the model was trained on a {self.report.step}",
+                    f"the times in {self.time!r} are {grid.apart} apart",
+                    expected=f"the model was trained on steps of {self.report.step}",
                 )
             )
         if len(series) < self.reading.span:

@@ -268,7 +268,7 @@ class _Run:
             seconds=time.perf_counter() - self.start,
             target=series.target,
             time=series.time,
-            step=str(series.grid),
+            step=series.grid.apart,
             first=show_time(ends[0]),
             last=show_time(ends[1]),
             season=settings.season,
