@@ -17,7 +17,7 @@ from pellucid.random import key_of, keys_from
 RNG = np.random.default_rng(0)
 
 
-@pytest.mark.parametrize("shape", [(7,), (3, 5), (2, 3, 4), (0, 3)])
+@pytest.mark.parametrize("shape", [(7,), (2, 3, 4), (0, 3)])
 @pytest.mark.parametrize("padding", [None, 2])
 def test_values_and_gradients_agree_with_jax(shape: Any, padding: int | None) -> None:
     layer = nn.Embedding(6, 4, padding, dtype="f64")
@@ -30,7 +30,7 @@ def test_values_and_gradients_agree_with_jax(shape: Any, padding: int | None) ->
     y = layer(tokens)
     np.testing.assert_array_equal(y.value, layer.weight.value[tokens])
     (y * g).sum().backward()
-    expected = np.array(jax.grad(theirs)(layer.weight.value))
+    expected = np.array(jax.jit(jax.grad(theirs))(layer.weight.value))
     if padding is not None:
         expected[padding] = 0
     np.testing.assert_allclose(layer.weight.grad, expected, rtol=1e-12)
