@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.nets.sizes import NETS
 from benchmarks.rows import Row
 
 __all__ = ["examples", "orders", "reference_outputs", "weights"]
@@ -21,6 +22,8 @@ _FLIPPED = 0.2
 
 def examples(row: Row) -> tuple[Array, Array]:
     """Return inputs `f32[rows, in]`, and classes `i32[rows]` or `f32[rows, out]`."""
+    if row.net:
+        return NETS[row.net].examples(row.rows)
     random = np.random.default_rng(1)
     x = random.standard_normal((row.rows, row.widths[0]), dtype=np.float32)
     if row.kind == "predict":

@@ -84,7 +84,7 @@ def measure_row(
     results: dict[str, PeerResult] = {}
     runners: dict[str, _Runner] = {}
     for peer in peers:
-        if row.kind in peer.kinds:
+        if row.kind in peer.kinds and (peer.nets or not row.net):
             _say(f"{row.name}: {peer.name} prepares")
             try:
                 runners[peer.name] = _choose(row, peer, workers, settings)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
+from benchmarks.nets.sizes import NETS
+
 __all__ = ["ROWS", "Row", "select"]
 
 _ADAM_FLOPS = 12
@@ -36,6 +38,8 @@ class Row:
     """Epochs after which every peer's loss is compared with ours."""
     tolerance: float = 1e-3
     """The largest relative difference of an epoch's mean loss, in the same order."""
+    net: str = ""
+    """The name of a network in `nets.sizes`; none: linear layers of these widths."""
     cached: bool = False
     """Whether a cold start may find what an earlier process compiled."""
 
@@ -57,6 +61,8 @@ class Row:
     @property
     def parameters(self) -> int:
         """The weights and biases."""
+        if self.net:
+            return NETS[self.net].parameters
         return sum(into * out + out for into, out in self.layers)
 
     @property
@@ -66,17 +72,20 @@ class Row:
         Products forward; for training their two gradients too (the first layer needs
         none for its input), and the optimiser.
         """
+        update = _ADAM_FLOPS if self.optimizer == "adam" else 2
+        if self.net:
+            products = 3 * 2 * self.batch * NETS[self.net].products
+            return products + update * self.parameters
         forward = sum(2 * self.batch * into * out for into, out in self.layers)
         if self.kind == "predict":
             return forward
         first = 2 * self.batch * self.widths[0] * self.widths[1]
-        update = _ADAM_FLOPS if self.optimizer == "adam" else 2
         return 3 * forward - first + update * self.parameters
 
     @property
     def bytes(self) -> int:
         """The least traffic: the batch in, and every parameter's state in and out."""
-        data = 4 * self.batch * self.widths[0]
+        data = 4 * self.batch * (self.widths[0] if self.widths else 0)
         if self.kind == "predict":
             return data + 4 * self.batch * self.widths[-1] + 4 * self.parameters
         update = _ADAM_BYTES if self.optimizer == "adam" else 8
@@ -93,6 +102,8 @@ class Row:
     @property
     def text(self) -> str:
         """The network in short, as in `784-128-10`."""
+        if self.net:
+            return self.net
         return "-".join(map(str, self.widths))
 
 
@@ -119,6 +130,17 @@ _TABLE = (
     # updates another way, and float32 then ends at one of a few different losses.
     Row("deep", _DEEP, 16384, 64, tolerance=2e-2),
     Row("sgd1", _SMALL, 2048, 1, optimizer="sgd", learning_rate=1e-2),
+    *(
+        Row(name, (), rows, batch, net=name, tolerance=2e-2)
+        for name, rows, batch in (
+            ("lenet", 2048, 64),
+            ("lstm", 1024, 32),
+            ("gru", 1024, 32),
+            ("rnn", 1024, 32),
+            ("transformer", 256, 16),
+            ("embedding", 16384, 256),
+        )
+    ),
     Row("predict1", _SMALL, 1, 1, kind="predict"),
     Row("predict1mnist", _MNIST, 1, 1, kind="predict"),
     Row("predict1m", _SMALL, 1_000_000, 1_000_000, kind="predict"),

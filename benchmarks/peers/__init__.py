@@ -50,6 +50,8 @@ class Peer:
     kinds: frozenset[str] = frozenset({"train"})
     own_order: bool = False
     """Whether the peer cannot take our order of rows: its loss is judged widely."""
+    nets: bool = False
+    """Whether it takes part in rows of more than linear layers."""
     slow: bool = False
     """Whether it compiles for so long that a quick run leaves it out."""
 
@@ -62,7 +64,7 @@ _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 _ONE_CORE = {"NPROC": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
 
 _TABLE = (
-    Peer(OURS, "ours", (Variant("llvm"),), _BOTH),
+    Peer(OURS, "ours", (Variant("llvm"),), _BOTH, nets=True),
     Peer(
         "torch",
         "pytorch",
@@ -77,6 +79,7 @@ _TABLE = (
             ),
         ),
         _BOTH,
+        nets=True,
     ),
     Peer(
         "torch-compile",
@@ -92,6 +95,7 @@ _TABLE = (
             ),
         ),
         _BOTH,
+        nets=True,
         slow=True,
     ),
     Peer(
@@ -104,6 +108,7 @@ _TABLE = (
         "jax-scan",
         "jax_scan",
         (Variant("all cores"), Variant("one core", environment=_ONE_CORE)),
+        nets=True,
     ),
     Peer(
         "keras",

@@ -12,6 +12,8 @@ import numpy as np
 import optax
 
 from benchmarks.data import examples, weights
+from benchmarks.nets import jax_
+from benchmarks.nets import ours as nets
 from benchmarks.rows import Row
 
 ACTIVATIONS = {"relu": jax.nn.relu, "tanh": jnp.tanh}
@@ -20,6 +22,8 @@ OPTIMIZERS = {"adam": optax.adam, "sgd": optax.sgd}
 
 def forward(row: Row, layers: Any, x: jax.Array) -> jax.Array:
     """Return the outputs for a batch; weights are `[in, out]`, as JAX's users write."""
+    if row.net:
+        return jax_.forward(row.net, layers, x)
     for weight, bias in layers[:-1]:
         x = ACTIVATIONS[row.activation](x @ weight + bias)
     weight, bias = layers[-1]
@@ -35,8 +39,10 @@ def mean_loss(row: Row, layers: Any, x: jax.Array, y: jax.Array) -> jax.Array:
     return losses.mean()
 
 
-def first(row: Row) -> list[tuple[jax.Array, jax.Array]]:
+def first(row: Row) -> Any:
     """Return the first weights."""
+    if row.net:
+        return {name: jnp.asarray(each) for name, each in nets.first(row.net).items()}
     return [(jnp.asarray(w.T), jnp.asarray(b)) for w, b in weights(row)]
 
 

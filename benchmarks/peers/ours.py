@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.data import examples, weights
+from benchmarks.nets import ours as nets
 from benchmarks.rows import Row
 from pellucid import Trainer, nn, optim
 
@@ -15,6 +16,10 @@ OPTIMIZERS: dict[str, Any] = {"adam": optim.Adam, "sgd": optim.SGD}
 
 
 def _trainer(row: Row, engine: str) -> Trainer:
+    if row.net:
+        model, loss = nets.module(row.net), nets.loss(row.net)
+        optimizer = optim.Adam(lr=row.learning_rate)
+        return Trainer(model, loss, optimizer, seed=0, engine=engine)
     layers: list[nn.Module] = []
     for into, out in row.layers:
         layers += [nn.Linear(into, out), ACTIVATIONS[row.activation]()]
@@ -24,6 +29,9 @@ def _trainer(row: Row, engine: str) -> Trainer:
 
 
 def _start(trainer: Trainer, row: Row) -> None:
+    if row.net:
+        trainer.model.load_state_dict(nets.first(row.net))
+        return
     values = [each.copy() for layer in weights(row) for each in layer]
     for parameter, value in zip(trainer.model.parameters(), values, strict=True):
         parameter.value = value

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from benchmarks.data import examples, weights
+from benchmarks.nets import torch_
+from benchmarks.nets.ours import first
 from benchmarks.rows import Row
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
@@ -18,8 +20,12 @@ CHUNK = 16384
 """Rows of one forward pass over many: what stays in a cache is faster than all."""
 
 
-def network(row: Row) -> nn.Sequential:
+def network(row: Row) -> nn.Module:
     """Return the row's network with its first weights."""
+    if row.net:
+        made = torch_.module(row.net)
+        start(made, row)
+        return made
     layers: list[nn.Module] = []
     for into, out in row.layers:
         layers += [nn.Linear(into, out), ACTIVATIONS[row.activation]()]
@@ -28,8 +34,12 @@ def network(row: Row) -> nn.Sequential:
     return model
 
 
-def start(model: nn.Sequential, row: Row) -> None:
+def start(model: nn.Module, row: Row) -> None:
     """Give a network the row's first weights."""
+    if row.net:
+        state = {k: torch.from_numpy(v) for k, v in first(row.net).items()}
+        model.load_state_dict(state)
+        return
     linear = [layer for layer in model if isinstance(layer, nn.Linear)]
     with torch.no_grad():
         for layer, (weight, bias) in zip(linear, weights(row)):
@@ -47,6 +57,8 @@ class Session:
         self.y = torch.from_numpy(y)
         if row.task == "classes":
             self.y = self.y.long()
+        if self.x.dtype == torch.int32:
+            self.x = self.x.long()
         self.model, self.loss = network(row), LOSSES[row.task]()
 
     def reset(self) -> None:
