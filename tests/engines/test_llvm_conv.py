@@ -157,6 +157,30 @@ def test_a_view_is_read_where_it_lies() -> None:
     assert_engines_agree(with_gradients([x, w], conv(half, back, low=(1, 1))))
 
 
+@pytest.mark.parametrize("batch", [1, 16])
+@pytest.mark.parametrize("odd", [np.inf, -np.inf, np.nan])
+def test_what_is_not_finite_counts_where_it_meets_padding_too(
+    batch: int, odd: float
+) -> None:
+    x, w = leaf(batch, 2, 4, 5), leaf(3, 2, 3, 3)
+    y = conv(x, w, low=(2, 1), high=(1, 2), x_dilation=(2, 1))
+    graph = with_gradients([x, w], y)
+    program, definition = compiled(graph), NumpyEngine().compile(graph)
+    places = [
+        (0, (0, 1, 0, 3)),
+        (1, (0, 0, 0, 0)),
+        (1, (1, 1, 1, 1)),
+        (1, (2, 0, 2, 1)),
+    ]
+    for operand, place in places:
+        arrays = drawn(graph)
+        arrays[operand][place] = odd
+        found, wanted = program(*arrays), definition(*arrays)
+        for each, other in zip(found, wanted, strict=True):
+            np.testing.assert_array_equal(np.isnan(each), np.isnan(other))
+        assert not all(np.isfinite(each).all() for each in found)
+
+
 # --- memory and threads --------------------------------------------------------------
 
 SHAPES = {

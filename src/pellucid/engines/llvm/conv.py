@@ -1,16 +1,16 @@
 """Cross-correlation: a tile of the result in registers, for its exact shape.
 
 The plan says how the sum is cut; here the loops are written. Where windows reach over
-the edge of the image, entries that meet no pixel are left out: by a table that tells
-each window its first pixel and how many there are. Windows that stand side by side in
-one tile cannot leave out an entry each; there, those that are outside read zeros.
+the edge of the image, entries that meet no pixel are left out, as long as weights are
+finite: a table tells each window its first pixel and how many there are. Windows that
+stand side by side in one tile cannot leave out an entry each; there, those that are
+outside read zeros.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import product
 
@@ -20,15 +20,16 @@ from pellucid.engines.llvm.correlation import (
     ONE,
     Axis,
     Part,
-    Plan,
     Window,
     correlation,
     cut,
 )
-from pellucid.engines.llvm.emit import Function, Kind
+from pellucid.engines.llvm.emit import Kind
 from pellucid.engines.llvm.kernels import Kernel, fill, strided
 from pellucid.engines.llvm.maths import fma
+from pellucid.engines.llvm.overhang import all_finite, entry_by_entry
 from pellucid.engines.llvm.vectors import load, mask_of, splat, store, total
+from pellucid.engines.llvm.walk import Place, Walk
 from pellucid.ir.graph import Node, constant
 
 __all__ = ["conv"]
@@ -49,7 +50,15 @@ def conv(kernel: Kernel, node: Node) -> None:
     plan = cut(node, image[2], weights[2], kernel.target)
     x_base = _moved(kernel, plan.kind, image[0], image[1])
     w_base = _moved(kernel, plan.kind, weights[0], weights[1])
-    _Loops(kernel, plan, x_base, w_base, kernel.pointer(node)).write()
+    loops = _Loops(kernel, plan, x_base, w_base, kernel.pointer(node))
+    if not plan.left_out:
+        loops.write()
+        return
+    finite = all_finite(loops)
+    with kernel.f.when(finite):
+        loops.write()
+    with kernel.f.when(kernel.f.let(f"xor i1 {finite}, true")):
+        entry_by_entry(loops)
 
 
 def _moved(kernel: Kernel, kind: Kind, source: Node, start: int) -> str:
@@ -59,34 +68,15 @@ def _moved(kernel: Kernel, kind: Kind, source: Node, start: int) -> str:
     return kernel.f.let(f"getelementptr {kind.scalar}, ptr {pointer}, i64 {start}")
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where something stands in the image, the weights and the result."""
-
-    x: str = "0"
-    w: str = "0"
-    out: str = "0"
-
-
 # --- over tiles --------------------------------------------------------------------
 
 
 @dataclass
-class _Loops:
+class _Loops(Walk):
     """Writes the loops over tiles."""
 
-    kernel: Kernel
-    plan: Plan
-    x: str
-    w: str
-    out: str
     chunk: str | None = None
     """Where the part of the first inner axis starts that is summed, if it has any."""
-
-    @property
-    def f(self) -> Function:
-        """The function that is written."""
-        return self.kernel.f
 
     def write(self) -> None:
         """Write loops over tiles; threads share those of each size.
@@ -105,13 +95,13 @@ class _Loops:
         parts = plan.column_parts(), plan.vector_parts(), plan.row_parts()
         for column, vector, row in product(*parts):
             place = self.at(
-                _Place(str(plan.start)),
+                Place(str(plan.start)),
                 (plan.lane, str(vector.start * plan.kind.lanes)),
                 (plan.row, str(row.start)),
             )
             self._tiles_of(place, column, vector, row)
 
-    def _tiles_of(self, place: _Place, column: Part, vector: Part, row: Part) -> None:
+    def _tiles_of(self, place: Place, column: Part, vector: Part, row: Part) -> None:
         """Write one loop over all tiles of a size.
 
         Strips of columns come first. Then comes what lies far apart in the result.
@@ -122,7 +112,7 @@ class _Loops:
         strips, beside = Axis(column.count // strip), Axis(strip)
         far = [axis for axis in plan.outer if axis.out > plan.column.out]
         near = [axis for axis in plan.outer if axis not in far]
-        with self._counters([strips, *far, beside, *near, lanes, rows]) as found:
+        with self.counters([strips, *far, beside, *near, lanes, rows]) as found:
             tile = _Tile(self, row.size, column.size, vector)
             place = self.at(place, (lanes, found[lanes]), (rows, found[rows]))
             for axis in plan.outer:
@@ -130,47 +120,6 @@ class _Loops:
             first = self.sum(str(column.start), found[strips], column.size * strip)
             first = self.sum(first, found[beside], column.size)
             tile.write(tile.enter(place, plan.column, first), first)
-
-    @contextmanager
-    def _counters(self, axes: Sequence[Axis]) -> Iterator[dict[Axis, str]]:
-        """Count through several axes in one loop, which threads share."""
-        f, count = self.f, math.prod(axis.size for axis in axes)
-        with f.shared_loop(count) if self.kernel.shared else f.loop(count) as index:
-            found = {}
-            for axis in reversed(axes):
-                found[axis] = "0"
-                if axis.size > 1:
-                    found[axis] = f.let(f"urem i64 {index}, {axis.size}")
-                    index = f.let(f"udiv i64 {index}, {axis.size}")
-            yield found
-
-    def at(self, place: _Place, *moves: tuple[Axis, str]) -> _Place:
-        """Return a place moved along axes."""
-        x, w, out = place.x, place.w, place.out
-        for axis, counter in moves:
-            x = self.sum(x, counter, axis.x)
-            w = self.sum(w, counter, axis.w)
-            out = self.sum(out, counter, axis.out)
-        return _Place(x, w, out)
-
-    def sum(self, total: str, counter: str, factor: int) -> str:
-        """Return total + counter · factor."""
-        if counter == "0" or not factor:
-            return total
-        if not (counter.startswith("%") or total.startswith("%")):
-            return str(int(total) + int(counter) * factor)
-        moved = (
-            self.f.let(f"mul nsw i64 {counter}, {factor}") if factor != 1 else counter
-        )
-        return moved if total == "0" else self.f.let(f"add nsw i64 {total}, {moved}")
-
-    def address(self, base: str, *places: str | int) -> str:
-        """Return the address of an element."""
-        for place in places:
-            if place not in ("0", 0):
-                scalar = self.plan.kind.scalar
-                base = self.f.let(f"getelementptr {scalar}, ptr {base}, i64 {place}")
-        return base
 
 
 # --- one tile ----------------------------------------------------------------------
@@ -197,7 +146,7 @@ class _Tile:
         self.inside: list[str] = []
         """Whether the pixel of each column is inside, where one may be outside."""
 
-    def enter(self, place: _Place, axis: Axis, counter: str) -> _Place:
+    def enter(self, place: Place, axis: Axis, counter: str) -> Place:
         """Go to a window, or another place along an outer axis."""
         over, f = axis.over, self.f
         if over is None or over is self.plan.over:
@@ -212,13 +161,13 @@ class _Tile:
         )
         self.met[over] = first, count
         entries = next(each for each in self.plan.inner if each.window is over)
-        return _Place(
+        return Place(
             self.loops.sum(place.x, pixel, over.pixel),
             self.loops.sum(place.w, first, entries.w),
             self.loops.sum(place.out, counter, axis.out),
         )
 
-    def write(self, place: _Place, column: str) -> None:
+    def write(self, place: Place, column: str) -> None:
         """Add up over the inner axes, and store."""
         kind, f = self.plan.kind, self.f
         for cell in (each for line in self.cells for each in line):
@@ -231,8 +180,8 @@ class _Tile:
         self._store(place)
 
     def _enter(
-        self, stack: ExitStack, place: _Place, axis: Axis, column: str, first: bool
-    ) -> _Place:
+        self, stack: ExitStack, place: Place, axis: Axis, column: str, first: bool
+    ) -> Place:
         """Start the loop over an inner axis, or over what counts of it."""
         over, start, stop, met = axis.over, "0", str(axis.size), "0"
         if over is not None and over in self.met:
@@ -266,7 +215,7 @@ class _Tile:
         moved = (loops.sum(place, "1", c * over.stride) for c in range(self.columns))
         self.inside = [f.let(f"icmp ult i64 {each}, {over.size}") for each in moved]
 
-    def _add(self, place: _Place) -> None:
+    def _add(self, place: Place) -> None:
         """Add the products of one inner position, or of all that lie in lanes."""
         plan, loops = self.plan, self.loops
         weights = [
@@ -341,7 +290,7 @@ class _Tile:
         address = self.loops.address(pixels[c], v * kind.lanes * stride)
         return load(self.f, kind, address, masks[v], stride)
 
-    def _store(self, place: _Place) -> None:
+    def _store(self, place: Place) -> None:
         """Write the tile: vectors, or the sums of their lanes."""
         plan, f, loops = self.plan, self.f, self.loops
         for r, line in enumerate(self.cells):

@@ -92,6 +92,14 @@ class Window:
         return (taps[0], places[taps[0]] // self.gap, len(taps)) if taps else (0, 0, 0)
 
     @property
+    def always_met(self) -> range:
+        """The entries that meet a pixel in every window."""
+        if self.gap > 1:
+            return range(0)
+        start = max(first for first, _, _ in self.met)
+        return range(start, max(start, min(first + n for first, _, n in self.met)))
+
+    @property
     def share(self) -> float:
         """The part of all entries that meet a pixel."""
         return sum(n for _, _, n in self.met) / (self.count * self.taps)
@@ -225,6 +233,12 @@ class Plan:
         """The windows of the columns, if they reach over the edge and several stand
         side by side."""
         return self.column.over if self.tile.columns > 1 else None
+
+    @property
+    def left_out(self) -> list[Window]:
+        """The windows of which entries are left out that meet no pixel."""
+        found = [axis.over for axis in (*self.outer, self.column)]
+        return [each for each in found if each and each is not self.over]
 
     @property
     def start(self) -> int:
