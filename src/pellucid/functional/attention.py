@@ -12,12 +12,17 @@ import numpy as np
 
 from pellucid.dtypes import is_float, promote
 from pellucid.errors import DTypeError, ShapeError, message
-from pellucid.functional.array import abs, cos, exp, sin, stop_gradient, where
+from pellucid.functional.array import abs, cos, exp, sin, stop_gradient, tanh, where
 from pellucid.functional.dropout import dropout
-from pellucid.functional.layout import concat, matrix_transpose
+from pellucid.functional.layout import concat, expand_dims, matrix_transpose
 from pellucid.tensors import Tensor, TensorLike, as_tensor, tensor
 
-__all__ = ["attention_weights", "rotary", "scaled_dot_product_attention"]
+__all__ = [
+    "additive_attention_weights",
+    "attention_weights",
+    "rotary",
+    "scaled_dot_product_attention",
+]
 
 
 def scaled_dot_product_attention(
@@ -76,6 +81,49 @@ def attention_weights(
     q, k = _alike(as_tensor(query), as_tensor(key))
     factor = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
     scores = (q * factor) @ matrix_transpose(k)
+    return _masked(scores, attn_mask, is_causal)
+
+
+def additive_attention_weights(
+    query: TensorLike,
+    key: TensorLike,
+    weight: TensorLike,
+    attn_mask: TensorLike | None = None,
+) -> Tensor:
+    """Return softmax(tanh(q + k) · w), masked, `[…, L, S]`; each row sums to 1.
+
+    Each query is added to each key, so a tensor `[…, L, S, E]` stands in between.
+
+    Args:
+        query: `[…, L, E]`.
+        key: `[…, S, E]`.
+        weight: `[E]`.
+        attn_mask: as for `scaled_dot_product_attention`.
+
+    Source: Bahdanau, Cho and Bengio, "Neural machine translation by jointly learning
+    to align and translate" (2015).
+
+    >>> additive_attention_weights([[0.0]], [[1.0], [1.0]], [2.0])
+    Tensor([[0.5, 0.5]], f32[1,2])
+    """
+    q, k = _alike(as_tensor(query), as_tensor(key))
+    w = as_tensor(weight).astype(q.dtype)
+    if w.shape != q.shape[-1:]:
+        raise ShapeError(
+            message(
+                f"an attention weight {w.type} does not fit queries {q.type}",
+                expected=f"expected shape [{q.shape[-1]}]",
+            )
+        )
+    return _masked(
+        (tanh(expand_dims(q, -2) + expand_dims(k, -3)) * w).sum(-1), attn_mask
+    )
+
+
+def _masked(
+    scores: Tensor, attn_mask: TensorLike | None, is_causal: bool = False
+) -> Tensor:
+    """Return the softmax of scores, over the keys that a query may look at."""
     mask = None if attn_mask is None else _mask(as_tensor(attn_mask), scores)
     if mask is not None and is_float(mask.dtype):
         scores, mask = scores + mask.astype(scores.dtype), None

@@ -20,6 +20,7 @@ from pellucid.nn.cells import GRUCell, LSTMCell, RNNCell
 from pellucid.nn.containers import MLP, Sequential
 from pellucid.nn.conv import *  # noqa: F403
 from pellucid.nn.embedding import Embedding
+from pellucid.nn.encoder_decoder import Attention, EncoderDecoder
 from pellucid.nn.language import (
     LanguageModel,
     RecurrentLanguageModel,
@@ -40,6 +41,12 @@ from pellucid.nn.positions import (
 )
 from pellucid.nn.recurrent import GRU, LSTM, RNN
 from pellucid.nn.scaling import Standardize, StandardizeChannels, Unstandardize
+from pellucid.nn.sequences import (
+    SequenceToSequence,
+    SequenceToVector,
+    VectorToSequence,
+    shift_right,
+)
 from pellucid.nn.simple import Dropout, Flatten, Identity, Unflatten
 from pellucid.nn.spec import from_spec, register, to_spec
 from pellucid.nn.transformer import (
@@ -55,9 +62,11 @@ __all__ = [
     "LSTM",
     "MLP",
     "RNN",
+    "Attention",
     "Buffer",
     "Dropout",
     "Embedding",
+    "EncoderDecoder",
     "Flatten",
     "GRUCell",
     "Heads",
@@ -76,6 +85,8 @@ __all__ = [
     "RNNCell",
     "RecurrentLanguageModel",
     "RotaryPositions",
+    "SequenceToSequence",
+    "SequenceToVector",
     "Sequential",
     "SinusoidalPositions",
     "Standardize",
@@ -88,12 +99,14 @@ __all__ = [
     "UncertaintyWeights",
     "Unflatten",
     "Unstandardize",
+    "VectorToSequence",
     "buffer_updates",
     "from_spec",
     "functional",
     "init",
     "load",
     "register",
+    "shift_right",
     "to_spec",
     "update_buffer",
 ]
