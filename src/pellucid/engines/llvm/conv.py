@@ -218,13 +218,9 @@ class _Tile:
     def _add(self, place: Place) -> None:
         """Add the products of one inner position, or of all that lie in lanes."""
         plan, loops = self.plan, self.loops
-        weights = [
-            loops.address(loops.w, place.w, r * plan.row.w) for r in range(self.rows)
-        ]
-        pixels = [
-            loops.address(loops.x, place.x, c * plan.column.x)
-            for c in range(self.columns)
-        ]
+        w, x = loops.address(loops.w, place.w), loops.address(loops.x, place.x)
+        weights = [loops.address(w, r * plan.row.w) for r in range(self.rows)]
+        pixels = [loops.address(x, c * plan.column.x) for c in range(self.columns)]
         pixels = [self._or_zeros(*each) for each in zip(pixels, self.inside)] or pixels
         if not plan.sums_lanes:
             self._step(weights, pixels, self.masks)
@@ -293,11 +289,12 @@ class _Tile:
     def _store(self, place: Place) -> None:
         """Write the tile: vectors, or the sums of their lanes."""
         plan, f, loops = self.plan, self.f, self.loops
+        out = loops.address(loops.out, place.out)
         for r, line in enumerate(self.cells):
             for column, cell in enumerate(line):
                 c, v = divmod(column, self.vectors)
                 move = r * plan.row.out + c * plan.column.out + v * plan.kind.lanes
-                address = loops.address(loops.out, place.out, move)
+                address = loops.address(out, move)
                 value = f.let(f"load {plan.kind}, ptr {cell}")
                 if plan.sums_lanes:
                     self._store_sum(total(f, plan.kind, value), address)
