@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import jax
@@ -24,7 +25,7 @@ SHAPES = [((2, 3), 4, 5, 6, 2), ((), 1, 7, 1, 3)]
 """Axes in front, queries, keys, their width, the width of the values."""
 
 
-@jax.jit
+@partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 def reference(
     q: Any, k: Any, v: Any, allowed: Any, bias: Any, scale: Any, pull: Any
 ) -> Any:
