@@ -22,7 +22,7 @@ from pellucid.engines.llvm.integers import plain_product
 from pellucid.engines.llvm.kernels import Kernel, Target, fill, map_kernel
 from pellucid.engines.llvm.matmul import matmul
 from pellucid.engines.llvm.meet import MEET, MEET_BYTES
-from pellucid.engines.llvm.moves import KERNELS
+from pellucid.engines.llvm.moves import KERNELS, is_copy
 from pellucid.engines.llvm.panels import pack
 from pellucid.engines.llvm.plan import Block, Step, plan, results_of, round_up
 from pellucid.engines.llvm.products import (
@@ -250,7 +250,7 @@ def _is_shared(step: Step, target: Target) -> bool:
         )
     if step.kind == "conv":
         return multiplications(node) >= _SHARED_PRODUCTS
-    if step.kind in ("map", "gather"):
+    if step.kind in ("map", "gather") or (step.kind == "pad" and is_copy(node)):
         return bool(node.type.size >= _SHARED_ELEMENTS)
     return False
 

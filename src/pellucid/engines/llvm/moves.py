@@ -17,7 +17,7 @@ from pellucid.engines.llvm.nest import Nest, Value, lanes_for
 from pellucid.ir.graph import Node
 from pellucid.passes.fuse import Affine, Index, identity, offset
 
-__all__ = ["KERNELS"]
+__all__ = ["KERNELS", "is_copy"]
 
 
 # --- indexing --------------------------------------------------------------------
@@ -182,12 +182,22 @@ def _pad(kernel: Kernel, node: Node) -> None:
     x, value = node.inputs
     if node.type.size == 0:
         return
-    nest = kernel.nest([node.type.size])
-    with nest.over([0]):
-        place = Affine.counter(0) if node.type.size > 1 else Affine()
+    if is_copy(node):
+        map_kernel(kernel, node.shape, [(x, node)])
+        return
+    size = node.type.size
+    lanes = lanes_for([node.dtype], size, kernel.target.register_bytes)
+    nest = kernel.nest([size], 0, lanes)
+    place = Affine.counter(0) if size > 1 else Affine()
+    for _ in nest.vectors():
         nest.store(node, place, nest.value(value, ()))
     step = [gap + 1 for gap in node.attrs["interior"]]
     _copy_part(kernel, x, node, node.attrs["low"], step)
+
+
+def is_copy(node: Node) -> bool:
+    """Return whether a `pad` puts nothing around or between entries."""
+    return bool(node.type.size == node.inputs[0].type.size)
 
 
 # --- randomness ------------------------------------------------------------------
