@@ -1,39 +1,45 @@
-"""Recurrent layers written plainly in JAX, from a state dict."""
+"""Recurrent layers written plainly in JAX, or NumPy, from a state dict."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 State = tuple[Any, ...]
 
 
+def of(x: Any) -> Any:
+    """Return the library of an array: NumPy compiles nothing, JAX has gradients."""
+    return np if isinstance(x, np.ndarray) else jnp
+
+
 def sigmoid(x: Any) -> Any:
-    return 1.0 / (1.0 + jnp.exp(-x))
+    return 1.0 / (1.0 + of(x).exp(-x))
 
 
 def rnn(x: Any, state: State, w: Any, u: Any, b: Any, c: Any) -> State:
-    return (jnp.tanh(x @ w.T + b + state[0] @ u.T + c),)
+    return (of(x).tanh(x @ w.T + b + state[0] @ u.T + c),)
 
 
 def relu(x: Any, state: State, w: Any, u: Any, b: Any, c: Any) -> State:
-    return (jnp.maximum(x @ w.T + b + state[0] @ u.T + c, 0.0),)
+    return (of(x).maximum(x @ w.T + b + state[0] @ u.T + c, 0.0),)
 
 
 def lstm(x: Any, state: State, w: Any, u: Any, b: Any, c: Any) -> State:
     hidden, cell = state
-    i, f, g, o = jnp.split(x @ w.T + b + hidden @ u.T + c, 4, -1)
-    cell = sigmoid(f) * cell + sigmoid(i) * jnp.tanh(g)
-    return sigmoid(o) * jnp.tanh(cell), cell
+    i, f, g, o = of(x).split(x @ w.T + b + hidden @ u.T + c, 4, -1)
+    cell = sigmoid(f) * cell + sigmoid(i) * of(x).tanh(g)
+    return sigmoid(o) * of(x).tanh(cell), cell
 
 
 def gru(x: Any, state: State, w: Any, u: Any, b: Any, c: Any) -> State:
     (hidden,) = state
-    r, z, n = jnp.split(x @ w.T + b, 3, -1)
-    s, y, m = jnp.split(hidden @ u.T + c, 3, -1)
+    r, z, n = of(x).split(x @ w.T + b, 3, -1)
+    s, y, m = of(x).split(hidden @ u.T + c, 3, -1)
     r, z = sigmoid(r + s), sigmoid(z + y)
-    return ((1 - z) * jnp.tanh(n + r * m) + z * hidden,)
+    return ((1 - z) * of(x).tanh(n + r * m) + z * hidden,)
 
 
 STEPS = {"tanh": rnn, "relu": relu, "lstm": lstm, "gru": gru}
@@ -46,7 +52,7 @@ def one_way(
     for x in xs[::-1] if reverse else xs:
         state = step(x, state, *weights)
         outputs.append(state[0])
-    return jnp.stack(outputs[::-1] if reverse else outputs), state
+    return of(xs).stack(outputs[::-1] if reverse else outputs), state
 
 
 def layers(
@@ -63,7 +69,7 @@ def layers(
         for suffix in (f"_l{layer}", f"_l{layer}_reverse"):
             if f"weight_ih{suffix}" not in params:
                 continue
-            zeros = jnp.zeros(params[f"weight_ih{suffix}"].shape[0])
+            zeros = of(xs).zeros(params[f"weight_ih{suffix}"].shape[0])
             names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
             weights = tuple(params.get(name + suffix, zeros) for name in names)
             state = tuple(part[len(ends)] for part in first)
@@ -71,6 +77,6 @@ def layers(
             outputs, end = one_way(STEPS[kind], weights, xs, state, reverse)
             found.append(outputs)
             ends.append(end)
-        xs = jnp.concatenate(found, -1)
+        xs = of(xs).concatenate(found, -1)
         layer += 1
     return xs, ends

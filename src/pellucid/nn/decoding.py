@@ -128,18 +128,19 @@ class Search:
         totals = expand_dims(before["totals"], 2) + self._gains(scores, still)
         lengths = before["lengths"] + where(still, 0.0, 1.0).astype(scores.dtype)
         ranks = totals / expand_dims(pow(lengths, penalty), 2)
-        best = _best(ranks.reshape(batch, beam * size), beam)
+        best, alive = _best(ranks.reshape(batch, beam * size), beam)
         places = np.arange(beam * size, dtype=np.int32)
         tokens = take(tensor(places % size), best)
         parents = take(tensor(places // size), best)
         rows = tensor(np.arange(batch, dtype=np.int32)[:, None])
         of = (parents + rows * beam).reshape(-1)
         kept = take(still.reshape(-1), of).reshape(batch, beam)
+        sums = take(totals.reshape(-1), best + rows * (beam * size))
         after = {
             "tokens": tokens,
-            "totals": take(totals.reshape(-1), best + rows * (beam * size)),
+            "totals": where(alive, sums, _NEVER),
             "lengths": take(lengths.reshape(-1), of).reshape(batch, beam),
-            "done": kept | (tokens == self.end),
+            "done": kept | (tokens == self.end) | ~alive,
             "state": map_leaves(lambda each: take(each, of, axis=1), state),
             "place": before["place"] + 1,
         }
@@ -155,18 +156,19 @@ class Search:
         return where(expand_dims(still, 2), stays, gains)
 
 
-def _best(ranks: Tensor, count: int) -> Tensor:
-    """Return the places of the largest of each row, the largest first."""
+def _best(ranks: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the places of the largest of each row, the largest first.
+
+    And whether they are above −inf: where a row has too few, a place comes again.
+    """
     numbers = arange(ranks.shape[1], dtype="i32")
 
-    def take_one(left: Tensor, _: Any) -> tuple[Tensor, Tensor]:
-        place = argmax(left, 1)
-        return where(numbers == expand_dims(place, 1), _NEVER, left), place
+    def take_one(left: Tensor, _: Any) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        place, alive = argmax(left, 1), left.max(1) > _NEVER
+        return where(numbers == expand_dims(place, 1), _NEVER, left), (place, alive)
 
-    if count == 1:
-        return expand_dims(argmax(ranks, 1), 1)
-    places: Tensor = scan(take_one, ranks, length=count)[1]
-    return places.T
+    _, (places, alive) = scan(take_one, ranks, length=count)
+    return places.T, alive.T
 
 
 def traced_back(
@@ -183,4 +185,5 @@ def traced_back(
         if place < search.max_length:
             found[:, :, place] = np.take_along_axis(tokens[place], at, 1)
         at = np.take_along_axis(parents[place], at, 1)
+    found[np.isneginf(end["totals"])] = search.padding
     return Hypotheses(found, end["totals"] / end["lengths"] ** search.length_penalty)
