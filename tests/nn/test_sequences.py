@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterator
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -454,6 +456,17 @@ def test_an_encoder_decoder_learns_to_write_strings_backwards() -> None:
     source, target = reversal(100, 4, 1)
     written = model.decode(source, max_length=5, beam=2)
     assert (written == target).all(1).mean() > 0.97
+
+
+def test_the_page_of_the_documentation_runs(capsys: Any) -> None:
+    page = Path(__file__).parents[2] / "docs" / "sequences.md"
+    names: dict[str, Any] = {}
+    for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.S):
+        exec(code, names)
+    assert "[[5 4 3 2]\n [3 6 2 0]\n [5 2 0 0]]" in capsys.readouterr().out
+    assert names["found"].tokens.shape == (3, 3, 4)
+    written = names["found"].tokens[:, 0]
+    np.testing.assert_array_equal(written, names["target"])
 
 
 # --- errors ----------------------------------------------------------------------
