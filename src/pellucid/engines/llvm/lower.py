@@ -239,6 +239,11 @@ _SHARED_PRODUCTS = 1 << 20
 """Multiplications of a `conv` below which threads cost more than they bring."""
 
 
+_VECTOR = 4
+"""Elements of a map that cost as much as a vector of a product: there are sixteen in a
+vector, and a few gates."""
+
+
 def _is_shared(step: Step, target: Target) -> bool:
     """Return whether threads share a step's work."""
     node = step.node
@@ -262,7 +267,7 @@ def _pays(block: Block, target: Target) -> bool:
 
 
 def _work(block: Block, target: Target) -> tuple[int, int]:
-    """Return the work that threads share and all of it, in elements touched."""
+    """Return the work that threads share and all of it, in vectors computed."""
     shared = total = 0
     for step in block.steps:
         if step.inner is not None:
@@ -271,13 +276,13 @@ def _work(block: Block, target: Target) -> tuple[int, int]:
             inner = (inner[1], inner[1]) if step.apart else inner
             shared, total = shared + length * inner[0], total + length * inner[1]
             continue
-        own = sum(node.type.size for node, _ in step.targets)
+        own = sum(node.type.size for node, _ in step.targets) // _VECTOR
         if step.kind == "dot":
             own = product_of(step.node).work // 16
         elif step.kind == "conv":
             own = multiplications(step.node) // 16
         elif step.kind in ("sum", "max", "argmax"):
-            own = step.node.inputs[0].type.size
+            own = step.node.inputs[0].type.size // _VECTOR
         total += own
         shared += own if _is_shared(step, target) else 0
     return shared, total
