@@ -39,6 +39,7 @@ EXIT_CODES = {
     errors.DTypeError: 2,
     errors.DataError: 2,
     errors.EngineError: 1,
+    errors.LostHostError: 1,
     errors.GradientError: 1,
     errors.GraphError: 1,
     errors.MissingExtraError: 1,
