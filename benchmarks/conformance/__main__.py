@@ -26,6 +26,7 @@ from benchmarks.conformance.results import (
 )
 from benchmarks.conformance.row import Draw, OptimiserRow, Row
 from benchmarks.machine import facts
+from pellucid.engines.choose import engine_named
 
 ROWS = [*LAYERS, *ACTIVATIONS, *FUNCTIONS, *LOSSES, *OPTIMISERS]
 
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     results = []
     _print(HEADER)
     for row in _chosen(asked.rows):
-        results.append(_measure(row, asked.configurations, asked.seed))
+        results.append(_measure(row, asked))
         _print(cells(results[-1]))
     print(f"\n{summary(results)}")
     if asked.json:
@@ -55,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", default="", help="some names; all by default")
     parser.add_argument("--configurations", type=int, default=20, help="of each row")
     parser.add_argument("--seed", type=int, default=0, help="another, other numbers")
+    parser.add_argument(
+        "--engine", default="", help="compile ours, but the optimisers, with it"
+    )
     parser.add_argument("--json", default="", help="also write the results to a file")
     return parser
 
@@ -68,13 +72,14 @@ def _chosen(names: str) -> Iterator[Row | OptimiserRow]:
     yield from (row for row in ROWS if not wanted or row.kind in wanted)
 
 
-def _measure(row: Row | OptimiserRow, configurations: int, seed: int) -> Result:
+def _measure(row: Row | OptimiserRow, asked: argparse.Namespace) -> Result:
     gaps = []
-    for index in range(configurations):
-        draw = Draw(seed, crc32(row.name.encode()), index)
+    engine = engine_named(asked.engine) if asked.engine else None
+    for index in range(asked.configurations):
+        draw = Draw(asked.seed, crc32(row.name.encode()), index)
         try:
             if isinstance(row, Row):
-                gaps.append(compare(row, draw))
+                gaps.append(compare(row, draw, engine))
             else:
                 gaps.append(compare_steps(row, draw))
         except Exception as error:

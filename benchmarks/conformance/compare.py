@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,11 @@ import torch
 
 from benchmarks.conformance.row import Draw, Options, Row
 from pellucid import nn
+from pellucid.engines.program import Engine
+from pellucid.ir.types import TensorType
+from pellucid.nn import buffer_updates
 from pellucid.tensors import Tensor, grad, tensor
+from pellucid.tracing import graph_of, symbol, symbols
 
 __all__ = ["Gap", "compare", "gap"]
 
@@ -50,8 +55,11 @@ def gap(ours: Sequence[Any], theirs: Sequence[Any]) -> float:
     return worst if np.isfinite(worst) else np.inf
 
 
-def compare(row: Row, draw: Draw) -> Gap:
-    """Draw a configuration of a row, run it in both, and compare everything."""
+def compare(row: Row, draw: Draw, engine: Engine | None = None) -> Gap:
+    """Draw a configuration of a row, run it in both, and compare everything.
+
+    Ours runs at the prompt, or as a program that an engine compiled.
+    """
     options = row.options(draw)
     inputs = row.inputs(draw, options)
     keywords = row.keywords(draw, options, inputs)
@@ -61,7 +69,8 @@ def compare(row: Row, draw: Draw) -> Gap:
     theirs = _trained(theirs, row.training, torch.float64)
     exchanged = _exchange(ours, theirs, make(**options), draw)
     seed = draw.whole(0, 2**31)
-    mine = _run(_OURS, ours, row, inputs, keywords, Draw(seed))
+    run = partial(_run, _OURS) if engine is None else partial(_compiled, engine)
+    mine = run(ours, row, inputs, keywords, Draw(seed))
     other = _run(_THEIRS, theirs, row, inputs, keywords, Draw(seed))
     gradient = gap(mine[1], other[1]) if other[1] else None
     return Gap(gap(mine[0], other[0]), gradient, exchanged, options)
@@ -159,6 +168,36 @@ def _run(
         [library.array(each) for each in outputs + buffers],
         [library.array(each) for each in gradients],
     )
+
+
+def _compiled(
+    engine: Engine,
+    made: Any,
+    row: Row,
+    inputs: tuple[Any, ...],
+    keywords: Options,
+    seeds: Draw,
+) -> tuple[list[Any], list[Any]]:
+    """Return the same as `_run`, from one program; what has no gradient is built in."""
+    heads: dict[Tensor, Any] = {}
+
+    def leaf(array: Any, asked: bool) -> Tensor:
+        if not asked:
+            return tensor(array)
+        head = symbol(TensorType(array.shape, array.dtype))
+        head.requires_grad, heads[head] = True, array
+        return head
+
+    library = _Library(Tensor, leaf, grad, lambda found: found)
+    held = made.state_dict() if isinstance(made, nn.Module) else {}
+    own = [*made.named_parameters(), *made.named_buffers()] if held else []
+    with symbols(dict(own)) as inside, buffer_updates() as moved:
+        outputs, gradients = _run(library, made, row, inputs, keywords, seeds)
+        found = [moved.get(each, each) for each in outputs] + gradients
+        graph = graph_of([*inside.values(), *heads], found)
+    arrays = [held[name] for name in inside]
+    results = engine.compile(graph)(*arrays, *heads.values())
+    return list(results[: len(outputs)]), list(results[len(outputs) :])
 
 
 def _seed(library: _Library, output: Any, seeds: Draw) -> Any:
