@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression, Ridge
+from threadpoolctl import threadpool_limits
 
 __all__ = ["linear_guess"]
 
@@ -29,6 +30,8 @@ def linear_guess(X: Array, y: Array, rows: Array) -> Array:
         # Where it is cut off it is as good as it gets for a comparison; that there
         # are many classes is said elsewhere.
         warnings.simplefilter("ignore", UserWarning)
-        model = LogisticRegression(max_iter=500).fit(X, y)
+        # Threads that wait actively for each other cost more here than they bring.
+        with threadpool_limits(1):
+            model = LogisticRegression(max_iter=500).fit(X, y)
     probabilities: Array = model.predict_proba(rows)
     return probabilities
