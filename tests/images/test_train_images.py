@@ -18,7 +18,7 @@ from pellucid.errors import ArgumentError, DataError
 from pellucid.images.preparing import prepare_images, trainer_for
 from pellucid.images.report import ImageReport
 from pellucid.images.settings import AUGMENTATIONS, ImageSettings
-from pellucid.images.training import TrainedImages, train_images
+from pellucid.images.training import TrainedImages, ends_well, train_images
 from pellucid.train.events import Event
 
 SHORT: dict[str, Any] = {
@@ -75,6 +75,30 @@ def test_the_metrics_are_those_of_predictions_on_images_not_trained_on(
     assert report.confusion == tuple(map(tuple, found.tolist()))
     assert trained.truth.tolist() == truth.tolist()
     assert trained.predicted.tolist() == guess.tolist()
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "images", "well"),
+    [
+        ([0.8, 0.9, 0.9], 20, True),
+        ([0.8, 0.9, 0.8], 20, False),
+        ([0.8, 0.9, 0.85], 20, True),  # the standard error of 0.9 is 0.067
+        ([0.8, 0.9, 0.85], 200, False),
+        ([0.8, 1.0, 0.95], 20, True),  # one image is no difference
+        ([0.8, 1.0, 0.9], 20, False),
+    ],
+)
+def test_the_end_is_kept_unless_others_were_right_more_often_than_by_chance(
+    accuracies: list[float], images: int, well: bool
+) -> None:
+    assert ends_well(accuracies, 2, images) == well
+
+
+def test_the_weights_of_the_end_are_those_that_predict(trained: TrainedImages) -> None:
+    assert trained.report.best_epoch == trained.report.epochs
+    assert trained.trainer.progress is not None
+    for name, value in trained.trainer.progress.state.params.items():
+        np.testing.assert_array_equal(trained.model.module.state_dict()[name], value)
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(

@@ -82,7 +82,12 @@ class ImageSettings(RunSettings):
         >>> settings.epochs, settings.channels, settings.batch_size
         (5, (16, 32), 32)
         """
-        return cls._chosen(_defaults(count, size), given)
+        defaults = _defaults(count, size)
+        epochs = given.get("epochs", defaults["epochs"])
+        if isinstance(epochs, int):
+            # Weights get best as the rate falls, in the second half of the epochs.
+            defaults["patience"] = max(10, epochs // 2)
+        return cls._chosen(defaults, given)
 
 
 def _defaults(count: int, size: Size) -> dict[str, Any]:

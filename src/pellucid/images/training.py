@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from pellucid.tensors import tensor
 from pellucid.train.events import Subscriber
 from pellucid.train.trainer import Trainer
 
-__all__ = ["TrainedImages", "fit", "train_images"]
+__all__ = ["TrainedImages", "ends_well", "fit", "train_images"]
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -93,7 +94,12 @@ def train_images(
 def fit(
     trainer: Trainer, prepared: PreparedImages, epochs: int, **options: Any
 ) -> None:
-    """Train on the fitting images; the judging ones decide when to stop."""
+    """Train on the fitting images; the judging ones decide when to stop.
+
+    The last weights are kept, unless those of the lowest loss on the judging images
+    were right there by more than chance: as the rate falls weights still get better,
+    and a loss over few images is too noisy to see it.
+    """
     trainer.fit(
         prepared.fitting.pixels,
         prepared.fitting.labels,
@@ -104,6 +110,23 @@ def fit(
         verbose=0,
         **options,
     )
+    history, progress = trainer.history, trainer.progress
+    if history.stopped == "interrupted" or not history.best_epoch or progress is None:
+        return
+    shares = history["validation_accuracy"]
+    if ends_well(shares, history.best_epoch, len(prepared.judging)):
+        trainer.programs.fetched(progress.state).put_into(trainer.model)
+        history.best_epoch = history.epochs
+
+
+def ends_well(shares: Sequence[float], best: int, images: int) -> bool:
+    """Return whether the last epoch was right about as often as the best, from 1.
+
+    Less by one of the judging images, or by a standard error, is chance.
+    """
+    share = shares[best - 1]
+    chance = max(math.sqrt(share * (1 - share) / images), 1 / images)
+    return shares[-1] > share - chance - 1e-6
 
 
 def _measured(
