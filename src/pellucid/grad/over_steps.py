@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
-from pellucid.ir.graph import Node, bind, fill, input_node, rebind, toposort
+from pellucid.ir.graph import Node, bind, fill, input_node, is_zero, rebind, toposort
 
 __all__ = ["SumsOverSteps"]
 
@@ -80,7 +80,7 @@ class SumsOverSteps:
         if node.op.name == "concat":
             left, right = zip(*(self._halves[each] for each in parts))
             return _beside(node, left), _beside(node, right)
-        if parts and (node.op.name != "pad" or _is_zero(node.inputs[1])):
+        if parts and (node.op.name != "pad" or is_zero(node.inputs[1])):
             one, all_ = (_with(node, parts[0], each) for each in self._halves[parts[0]])
             return one, all_
         if node.op.name in _RULES and self.varies(node):
@@ -135,7 +135,7 @@ class SumsOverSteps:
         """Rows added to zeros by their number: the rows of all steps."""
         x, indices, updates = node.inputs
         varying = self.varies(indices) and self.varies(updates)
-        if not (varying and _is_zero(x)):
+        if not (varying and is_zero(x)):
             return None
         axis, rows = node.attrs["axis"], self.stack(updates)
         order = (*range(1, axis + 1), 0, *range(axis + 1, rows.ndim))
@@ -159,7 +159,7 @@ def _plus(x: Node | None, y: Node | None) -> Node | None:
 
 def _beside(node: Node, parts: Sequence[Node | None]) -> Node | None:
     """Return a join of other parts, of nothing where they are nothing or zeros."""
-    if all(each is None or _is_zero(each) for each in parts):
+    if all(each is None or is_zero(each) for each in parts):
         return None
     filled = [fill(0.0, x.type) if p is None else p for p, x in zip(parts, node.inputs)]
     return rebind(node, tuple(filled))
@@ -184,10 +184,3 @@ def _behind(node: Node) -> tuple[Node, list[Node]]:
 def _later(axes: Sequence[int], *first: int) -> tuple[int, ...]:
     """Return axes as they are called behind a new first one."""
     return *first, *(axis + 1 for axis in axes)
-
-
-def _is_zero(node: Node) -> bool:
-    """Return whether a value is 0 everywhere, by its form alone."""
-    while node.op.name in ("broadcast", "reshape"):
-        (node,) = node.inputs
-    return node.op.name == "const" and not node.attrs["value"].array.any()

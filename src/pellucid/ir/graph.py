@@ -41,6 +41,7 @@ __all__ = [
     "fill",
     "input_node",
     "inside",
+    "is_zero",
     "rebind",
     "results",
     "substitute",
@@ -297,6 +298,17 @@ def fill(value: Any, type: TensorType) -> Node:
     ones = (1,) * len(type.shape)
     single = bind("reshape", scalar, shape=ones)
     return bind("broadcast", single, shape=type.shape) if type.shape != ones else single
+
+
+def is_zero(node: Node) -> bool:
+    """Return whether a value is 0 everywhere, by its form alone.
+
+    >>> is_zero(fill(0.0, TensorType((2,), "f32"))), is_zero(constant(1.0, "f32"))
+    (True, False)
+    """
+    while node.op.name in ("broadcast", "reshape"):
+        (node,) = node.inputs
+    return node.op.name == "const" and not node.attrs["value"].array.any()
 
 
 def results(node: Node) -> tuple[Node, ...]:

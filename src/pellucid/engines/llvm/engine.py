@@ -33,6 +33,7 @@ from pellucid.ir.graph import Array, Graph
 from pellucid.ir.text import render
 from pellucid.passes.batch_last import batch_last
 from pellucid.passes.hoist import hoist
+from pellucid.passes.rows import share_rows
 from pellucid.passes.simplify import simplify
 from pellucid.passes.split import split_sums
 
@@ -117,7 +118,7 @@ class LlvmEngine(Engine):
 
 def _lowered(graph: Graph, timed: bool = False) -> Lowered:
     machine = target()
-    turned = batch_last(simplify(graph), machine.register_bytes)
+    turned = batch_last(share_rows(simplify(graph)), machine.register_bytes)
     return lower(split_sums(hoist(turned)), machine, timed)
 
 
