@@ -122,3 +122,18 @@ def test_the_printer_passes_over_what_it_does_not_know(capsys):
 
     Printer()(Event("something_else", {}))
     assert capsys.readouterr().err == ""
+
+
+class Deaf:
+    """Is cleared away while a signal comes: Python forgets what is raised there."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_is_heard_while_an_object_is_cleared_away(xor, make_trainer):
+    trainer = make_trainer()
+    trainer.subscribe(lambda event: Deaf() if event.kind == "epoch" else None)
+    history = trainer.fit(*xor, epochs=50, verbose=0)
+    assert (history.stopped, history.epochs) == ("interrupted", 1)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

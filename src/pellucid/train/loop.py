@@ -21,6 +21,7 @@ from pellucid.train.columns import Data
 from pellucid.train.events import Event
 from pellucid.train.feed import Part
 from pellucid.train.history import History
+from pellucid.train.interrupts import noted_interrupts
 from pellucid.train.plan import Plan
 from pellucid.train.programs import EpochResult, Programs
 from pellucid.train.replay import Journal, Snapshot, first_fault
@@ -68,11 +69,13 @@ class Loop:
             )
         )
         try:
-            while progress.epoch < last:
-                progress = self._epoch(progress, last)
-                if self._is_stale(progress):
-                    stopped = "early_stop"
-                    break
+            with noted_interrupts() as ask:
+                while progress.epoch < last:
+                    ask()
+                    progress = self._epoch(progress, last)
+                    if self._is_stale(progress):
+                        stopped = "early_stop"
+                        break
         except (_Interrupted, KeyboardInterrupt) as interruption:
             if self.programs.engine.processes > 1:
                 raise KeyboardInterrupt from None  # the others may stand elsewhere
