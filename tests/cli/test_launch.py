@@ -15,8 +15,11 @@ from pellucid.cli.launch import _Crew, _report
 from pellucid.errors import EngineError
 from pellucid.tabular.model import TableModel
 
-PRICES = ("train", "prices.csv", "--target", "price", "--hidden", "4")
-SHORT = ("--epochs", "2", "--events", "events.jsonl", "--json")
+PRICES = ("train", "prices.csv", "--target", "price", "--hidden", "0")
+SHORT = (
+    *("--epochs", "2", "--events", "events.jsonl", "--json", "--test-size", "0.27"),
+    *("--batch-size", "10"),  # 40 rows are left: no step is of another size
+)
 
 
 def losses(path: str) -> list[float]:
@@ -29,7 +32,7 @@ def test_two_processes_train_and_one_speaks(pellucid: Run, folder: Path) -> None
     done = pellucid("launch", "--processes", 2, "--", *PRICES, *SHORT)
     assert done.code == 0, done
     found = json.loads(done.output)
-    assert found["epochs"] == 2
+    assert (found["epochs"], found["iterations"], found["train_rows"]) == (2, 8, 40)
     assert TableModel.load("prices.pellucid").settings.engine == "xla"
     together = losses("events.jsonl")
     Path("events.jsonl").unlink()

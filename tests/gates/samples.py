@@ -8,6 +8,7 @@ no derivative; those points are in `gates.edges`, with their answers.
 from __future__ import annotations
 
 import math
+import os
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,10 +26,20 @@ from pellucid.ir.types import TensorType
 
 __all__ = ["ENGINES", "QUICK", "SAMPLES", "Operand", "Sample"]
 
-QUICK = [NumpyEngine, LlvmEngine]
-"""The engines that compile a graph in no time: they see every graph of every suite."""
+QUICK: list[Any] = [NumpyEngine, LlvmEngine]
+"""The engines that see every graph of every suite.
 
-ENGINES = [*QUICK, pytest.param(XlaEngine, marks=pytest.mark.slow)]
+XLA takes long to compile: with `PELLUCID_EVERY_GRAPH=1` it sees them all too, in
+some minutes.
+"""
+if os.environ.get("PELLUCID_EVERY_GRAPH"):
+    QUICK.append(XlaEngine)
+
+ENGINES = [
+    NumpyEngine,
+    LlvmEngine,
+    pytest.param(XlaEngine, marks=pytest.mark.slow),
+]
 """Every engine that must pass the gates' suites."""
 
 Domain = Callable[[np.random.Generator, tuple[int, ...]], Any]
