@@ -69,6 +69,8 @@ def test_other_engines_and_missing_commands_are_refused(pellucid: Run) -> None:
     assert "the llvm engine works alone · several processes train with" in done.error
     assert pellucid("launch", "--", *PRICES, "--engine=numpy").code == 2
     assert pellucid("launch").code == 2
+    done = pellucid("launch", "--", "predict", "a.pellucid", "b.csv")
+    assert "cannot launch 'predict' · expected -- train FILE" in done.error
     assert pellucid("launch", "--processes", 0, "--", *PRICES).code == 2
 
 

@@ -233,6 +233,8 @@ def test_finiteness_is_found_on_the_device() -> None:
     good = [ENGINE.place(np.ones(n, np.float32)) for n in (1, 3)]
     assert ENGINE.finite(good)
     assert not ENGINE.finite([*good, ENGINE.place(np.array([1, np.nan]))])
+    with jax.enable_x64(False):
+        assert ENGINE.finite([ENGINE.place(np.array([1e300]))])
 
 
 # --- options -------------------------------------------------------------------------

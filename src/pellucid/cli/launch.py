@@ -29,8 +29,8 @@ __all__ = ["run"]
 Command = Annotated[
     list[str],
     typer.Argument(
-        help="A command of pellucid that trains, behind two dashes: -- train FILE …",
-        metavar="-- COMMAND …",
+        help="What each of them runs, behind two dashes: -- train FILE …",
+        metavar="-- train …",
         show_default=False,
     ),
 ]
@@ -60,6 +60,10 @@ def run(command: Command, processes: Processes = 2) -> None:
 def _with_engine(command: Sequence[str]) -> list[str]:
     """Return the command with the engine that several processes can share."""
     given = [*command]
+    if given[0] != "train":
+        raise ArgumentError(
+            message(f"cannot launch {given[0]!r}", expected="expected -- train FILE …")
+        )
     named = [each.split("=")[1:] for each in given if each.startswith("--engine=")]
     if "--engine" in given:
         named.append(given[given.index("--engine") + 1 :][:1])

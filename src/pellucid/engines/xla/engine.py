@@ -111,7 +111,7 @@ class XlaEngine(Engine):
 
     def finite(self, arrays: Sequence[Any]) -> bool:
         """Return whether all numbers are finite; one truth value leaves the device."""
-        with in_words():
+        with in_words(), jax.enable_x64(True):
             return bool(self._all_finite(list(arrays)))
 
     @cached_property
