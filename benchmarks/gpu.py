@@ -156,10 +156,11 @@ def peak(device: str) -> Any:
     return {"card": name, "flops": 2 * size**3 / best}
 
 
-def ask(*request: Any) -> Any:
+def ask(batch: int, *request: Any) -> Any:
     """Do `serve` or `peak` in a process of its own; an error is an answer too."""
+    command = [sys.executable, "-m", "benchmarks.gpu", "--batch", str(batch)]
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.gpu", "--serve", json.dumps(request)],
+        [*command, "--serve", json.dumps(request)],
         capture_output=True,
         text=True,
         timeout=_LIMIT,
@@ -195,7 +196,7 @@ def main(arguments: list[str] | None = None) -> None:
     if asked.serve:
         print(json.dumps(_answer(json.loads(asked.serve), asked.batch)))
         return
-    card = ask("peak", asked.device)
+    card = ask(asked.batch, "peak", asked.device)
     print(f"{card.get('card')}: {card.get('flops', 0) / 1e12:.1f} TFLOP/s in bfloat16")
     found = [
         _measured(row, numbers, asked)
@@ -212,9 +213,10 @@ def _measured(row: Row, numbers: str, asked: Any) -> dict[str, Any]:
     """Ask every peer for one row in one kind of numbers, and print the answers."""
     results: dict[str, Any] = {}
     for name in asked.peers.split(","):
-        answer = ask(name, row.name, numbers, asked.device, asked.seconds)
+        request = name, row.name, numbers, asked.device, asked.seconds
+        answer = ask(asked.batch, *request)
         results[name] = answer
-        mine = results["pellucid"]
+        mine = results.get("pellucid", {})
         words = answer.get("error") or _words(row, answer, mine)
         print(f"{row.name:12} {numbers:9} {name:14} {words}", flush=True)
     return {"row": row.name, "numbers": numbers, "results": results}

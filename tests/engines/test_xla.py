@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import fields
@@ -20,6 +21,7 @@ from pellucid.engines.choose import engine_named
 from pellucid.engines.numpy_ import NumpyEngine
 from pellucid.engines.philox import random_words
 from pellucid.engines.program import Cost
+from pellucid.engines.xla.devices import _prepare
 from pellucid.engines.xla.engine import XlaEngine, XlaProgram
 from pellucid.engines.xla.gates import GATES
 from pellucid.engines.xla.hosts import _address
@@ -346,6 +348,20 @@ def test_without_jax_the_error_has_the_line_that_installs_it() -> None:
     )
     assert done.stdout.startswith("MissingExtraError the xla engine needs JAX · ")
     assert done.stdout.endswith("pip install 'pellucid[xla]'\n")
+
+
+@pytest.mark.parametrize(
+    ("reserve", "at_once", "share"), [(0, "false", None), (0.5, "true", "0.5")]
+)
+def test_the_share_of_memory_is_told_to_jax(
+    monkeypatch: pytest.MonkeyPatch, reserve: float, at_once: str, share: str | None
+) -> None:
+    for name in ("XLA_PYTHON_CLIENT_PREALLOCATE", "XLA_CLIENT_MEM_FRACTION"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    _prepare(Settings(reserve=reserve))
+    assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == at_once
+    assert os.environ.get("XLA_CLIENT_MEM_FRACTION") == share
 
 
 def test_who_says_where_the_processes_meet() -> None:

@@ -126,6 +126,7 @@ def _prepare(settings: Settings) -> None:
     if settings.reserve is not None:
         os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = str(settings.reserve > 0).lower()
         if settings.reserve > 0:
+            os.environ.pop("XLA_PYTHON_CLIENT_MEM_FRACTION", None)  # its old name
             os.environ["XLA_CLIENT_MEM_FRACTION"] = str(settings.reserve)
     if settings.device == "cpu" and settings.devices is not None:
         try:
