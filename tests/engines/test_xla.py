@@ -17,6 +17,7 @@ import pytest
 from gates.derive import first_order, float_outputs
 from gates.random_graphs import random_graph
 from gates.test_edges import assert_same_bits
+from pellucid.configuration import config
 from pellucid.engines.choose import engine_named
 from pellucid.engines.numpy_ import NumpyEngine
 from pellucid.engines.philox import random_words
@@ -325,6 +326,15 @@ def test_the_same_options_give_the_same_engine() -> None:
     assert one is not engine_named("xla", device="cpu")
 
 
+def test_options_of_a_block_are_the_engine_s_unless_others_are_given() -> None:
+    with config(engine="xla", options=(("device", "cpu"), ("memory", "2MB"))):
+        inside, other = engine_named(), engine_named("xla", device="cpu")
+        assert engine_named("numpy").name == "numpy"
+    assert isinstance(inside, XlaEngine)
+    assert inside.room == 2_000_000
+    assert other.room is None
+
+
 def test_a_device_that_is_not_here_is_an_error_that_says_what_is() -> None:
     x = node("f32[2]")
     with pytest.raises(EngineError, match=r"no device 'tpu' here .* JAX finds: cpu"):
@@ -334,6 +344,7 @@ def test_a_device_that_is_not_here_is_an_error_that_says_what_is() -> None:
 _WITHOUT = """
 import sys
 sys.modules["jax"] = None
+from pellucid.configuration import config
 from pellucid.engines.choose import engine_named
 try:
     engine_named("xla")

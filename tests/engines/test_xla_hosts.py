@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,15 @@ def slurm(number: int, job: int) -> dict[str, str]:
     }
 
 
+def free_job() -> int:
+    """Return the number of a job for which SLURM's port, as JAX counts it, is free."""
+    while True:
+        job = random.SystemRandom().randrange(2**12)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", 2**16 - 2**12 + job))
+            return job
+
+
 def diabetes() -> tuple[Any, Any]:
     X, y = load_diabetes(return_X_y=True)
     return X.astype("f4"), y.reshape(-1, 1).astype("f4")
@@ -50,7 +61,7 @@ def test_two_processes_have_the_curve_of_one_and_survive_the_loss_of_one(
     X, y = diabetes()
     rows, path = tmp_path / "rows.npz", tmp_path / "run.safetensors"
     np.savez(rows, X=X, y=y)
-    job = random.SystemRandom().randrange(10_000)
+    job = free_job()
     processes = [
         subprocess.Popen(
             [sys.executable, WORKER, rows, path, str(6 * number), str(number)],

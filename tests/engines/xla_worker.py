@@ -35,9 +35,7 @@ def main(rows: str, checkpoint: str, dies: int, number: int) -> None:
     """Train on this process's part of the rows, and tell how it went."""
     data = np.load(rows)
     X, y = (np.array_split(data[name], [150])[number] for name in "Xy")
-    trainer = make_trainer(
-        engine="xla", device="cpu", coordinator="auto", rows="own", timeout=20
-    )
+    trainer = make_trainer(engine="xla", device="cpu", coordinator="auto", rows="own")
     evaluate, epochs = trainer.programs.evaluate, iter(range(1, 100))
 
     def evaluate_or_die(*arguments: Any) -> Any:
