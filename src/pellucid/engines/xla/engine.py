@@ -94,15 +94,18 @@ class XlaEngine(Engine):
         if isinstance(array, jax.Array):
             return array
         array, devices = np.asarray(array), self.devices
+        place = devices.whole()
         if split is not None:
-            return devices.put(array, devices.along(array.shape, split))
-        weight = wide and array.dtype.kind == "f"
-        place = devices.of_weight(array.shape) if weight else devices.whole()
-        return devices.put(array, place)
+            place = devices.along(array.shape, split)
+        elif wide and array.dtype.kind == "f":
+            place = devices.of_weight(array.shape)
+        with in_words():
+            return devices.put(array, place)
 
     def place_rows(self, table: Array, rows: Array, *, split: int) -> Any:
         """Copy `table[rows]` to the devices, each its part."""
-        return self.devices.put_rows(table, rows, split)
+        with in_words():
+            return self.devices.put_rows(table, rows, split)
 
     def fetch(self, arrays: Sequence[Any]) -> list[Array]:
         """Copy arrays from the devices."""
