@@ -22,7 +22,7 @@ from pellucid.engines.llvm.integers import plain_product
 from pellucid.engines.llvm.kernels import Kernel, Target, fill, map_kernel
 from pellucid.engines.llvm.matmul import matmul
 from pellucid.engines.llvm.meet import MEET, MEET_BYTES
-from pellucid.engines.llvm.moves import KERNELS, is_copy
+from pellucid.engines.llvm.moves import KERNELS, copy, is_copy
 from pellucid.engines.llvm.panels import pack
 from pellucid.engines.llvm.plan import Block, Step, plan, results_of, round_up
 from pellucid.engines.llvm.products import (
@@ -377,7 +377,7 @@ def _copy_all(
 ) -> None:
     for node, place in pairs:
         kernel = _kernel(module, block)
-        map_kernel(kernel, node.shape, [(node, place)])
+        copy(kernel, node, place)
         module.call(kernel, pointers, f"copy {node.type}")
 
 
@@ -404,7 +404,9 @@ def _write_step(
     scratch = region.behind(step.scratch_at)
     kernel = _kernel(module, block)
     kernel.shared = module.threads and _is_shared(step, module.target)
-    if step.kind == "map":
+    if step.kind == "map" and len(step.targets) == 1:
+        copy(kernel, *step.targets[0])
+    elif step.kind == "map":
         map_kernel(kernel, step.node.shape, step.targets)
     elif step.kind == "dot":
         _write_dot(module, block, kernel, step, pointers, scratch)
@@ -490,7 +492,7 @@ def _bring(
     place = input_node(turned.type, "operand")
     pointers[place] = scratch.at(module)
     kernel = _kernel(module, block)
-    map_kernel(kernel, turned.shape, [(turned, place)])
+    copy(kernel, turned, place)
     module.call(kernel, pointers, f"bring {turned.type}")
     sizes = [int(np.prod([node.shape[a] for a in group])) for group in axes]
     return Operand(place, 0, sizes[1] * sizes[2], sizes[2], 1)

@@ -14,10 +14,11 @@ from pellucid.engines.llvm.kernels import (
     strided,
 )
 from pellucid.engines.llvm.nest import Nest, Value, lanes_for
+from pellucid.engines.llvm.turns import turn, turns
 from pellucid.ir.graph import Node
 from pellucid.passes.fuse import Affine, Index, identity, offset
 
-__all__ = ["KERNELS", "is_copy"]
+__all__ = ["KERNELS", "copy", "is_copy"]
 
 
 # --- indexing --------------------------------------------------------------------
@@ -183,7 +184,7 @@ def _pad(kernel: Kernel, node: Node) -> None:
     if node.type.size == 0:
         return
     if is_copy(node):
-        map_kernel(kernel, node.shape, [(x, node)])
+        copy(kernel, x, node)
         return
     size = node.type.size
     lanes = lanes_for([node.dtype], size, kernel.target.register_bytes)
@@ -193,6 +194,14 @@ def _pad(kernel: Kernel, node: Node) -> None:
         nest.store(node, place, nest.value(value, ()))
     step = [gap + 1 for gap in node.attrs["interior"]]
     _copy_part(kernel, x, node, node.attrs["low"], step)
+
+
+def copy(kernel: Kernel, value: Node, place: Node) -> None:
+    """Compute a value into the memory of a node of the same shape."""
+    if turns(kernel, value, place):
+        turn(kernel, value, place)
+    else:
+        map_kernel(kernel, place.shape, [(value, place)])
 
 
 def is_copy(node: Node) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import nullcontext
 
 from pellucid.engines.llvm.emit import Kind
 from pellucid.engines.llvm.kernels import Kernel
 from pellucid.engines.llvm.products import Matrix, Operand, Tile, product_of, tile_of
+from pellucid.engines.llvm.turns import square_turned
 from pellucid.engines.llvm.vectors import load, mask_of, store
 from pellucid.ir.graph import Node
 
@@ -101,35 +101,11 @@ def _turn(kernel: Kernel, b: Matrix, tile: Tile, target: str, k: str, v: int) ->
         base = moved(kernel, size, b.pointer, str(column))
         address = moved(kernel, size, base, k)
         lines.append(f.let(f"load {kind}, ptr {address}, align {size.dtype.itemsize}"))
-    step = lanes // 2
-    while step:
-        for i in range(lanes):
-            if i & step:
-                continue
-            low, high = _swap_halves(lanes, step)
-            x, y = lines[i], lines[i + step]
-            lines[i] = _shuffle(kernel, kind, x, y, low)
-            lines[i + step] = _shuffle(kernel, kind, x, y, high)
-        step //= 2
-    for lane, line in enumerate(lines):
+    for lane, line in enumerate(square_turned(f, kind, lines)):
         place = f.let(f"add nsw i64 {k}, {lane}")
         place = f.let(f"mul nsw i64 {place}, {tile.columns}")
         place = f.let(f"add nsw i64 {place}, {v * lanes}")
         store(kernel.f, kind, line, moved(kernel, size, target, place))
-
-
-def _swap_halves(lanes: int, step: int) -> tuple[list[int], list[int]]:
-    """Return which lanes of a pair of lines make the new pair."""
-    low = [i if not i & step else lanes + i - step for i in range(lanes)]
-    high = [i + step if not i & step else lanes + i for i in range(lanes)]
-    return low, high
-
-
-def _shuffle(kernel: Kernel, kind: Kind, x: str, y: str, order: Sequence[int]) -> str:
-    places = ", ".join(f"i32 {i}" for i in order)
-    return kernel.f.let(
-        f"shufflevector {kind} {x}, {kind} {y}, <{kind.lanes} x i32> <{places}>"
-    )
 
 
 # --- memory ---
