@@ -159,7 +159,8 @@ def stored_nodes(graph: Graph) -> set[Node]:
         if node.op.name == "reshape" and read_through(node, identity(node)) is None:
             stored.add(_in_order(node.inputs[0]))
         inner = [depth[each] for each in node.inputs if each not in stored]
-        depth[node] = 1 + max(inner, default=0)
+        own = node.op.name not in VIEWS
+        depth[node] = own + max(inner, default=0)
         again = reads.get(node, 0) > 1 and not _is_cheap(node, depth[node])
         if node.op.name in ELEMENTWISE and (again or depth[node] > _DEEPEST):
             stored.add(node)
