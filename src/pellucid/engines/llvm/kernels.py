@@ -26,6 +26,8 @@ class Target:
 
     register_bytes: int
     registers: int
+    matrix_unit: bool = False
+    """Whether it multiplies tiles of bf16 numbers (Intel's AMX)."""
 
 
 @dataclass

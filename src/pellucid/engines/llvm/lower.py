@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pellucid.dtypes import is_float
+from pellucid.engines.llvm.amx import amx
 from pellucid.engines.llvm.conv import conv
 from pellucid.engines.llvm.correlation import multiplications
 from pellucid.engines.llvm.emit import Function
@@ -34,7 +35,10 @@ from pellucid.engines.llvm.products import (
     product_of,
     roles,
     sharing,
+    sides,
+    suits_unit,
 )
+from pellucid.engines.llvm.thirds import all_fit, thirds
 from pellucid.ir.graph import Graph, Node, bind, input_node
 from pellucid.ir.types import TensorType
 
@@ -183,6 +187,20 @@ class _Module:
         self.main.do(f"call void @meet(ptr {place}, i64 %threads)")
         self._dirty = False
 
+    @contextmanager
+    def either(self, condition: str) -> Iterator[None]:
+        """Write a block for all threads that is run where a condition holds, which is
+        the same for all of them. They have met."""
+        self._dirty = False
+        with self.main.when(condition):
+            yield
+            if self._alone:
+                self.meet()
+
+    def joined(self) -> None:
+        """Say that one of several blocks was run."""
+        self._dirty = True
+
     def _clock(self) -> str:
         if self.cycles is None:
             return ""
@@ -234,6 +252,9 @@ def _bounds(block: Block) -> int:
 
 _SHARED_ELEMENTS = 1 << 13
 """Elements below which threads cost more than they bring."""
+
+_SHARED_BYTES = 6 * _SHARED_ELEMENTS
+"""Bytes of an operand in thirds below which threads cost more than they bring."""
 
 _SHARED_PRODUCTS = 1 << 20
 """Multiplications of a `conv` below which threads cost more than they bring."""
@@ -409,7 +430,8 @@ def _write_step(
     elif step.kind == "map":
         map_kernel(kernel, step.node.shape, step.targets)
     elif step.kind == "dot":
-        _write_dot(module, block, kernel, step, pointers, scratch)
+        _write_dot(module, block, step, pointers, scratch)
+        return
     elif step.kind == "conv":
         conv(kernel, step.node)
     else:
@@ -424,16 +446,16 @@ def _write_step(
 def _write_dot(
     module: _Module,
     block: Block,
-    kernel: Kernel,
     step: Step,
     pointers: dict[Node, str],
     scratch: Region,
 ) -> None:
-    node = step.node
+    node, kernel = step.node, _kernel(module, block)
     if node.type.size == 0:
         return
     if any(each.type.size == 0 for each in node.inputs):
         fill(kernel, node, 0)
+        module.call(kernel, pointers, _label(step))
         return
     found: list[Operand] = []
     for each, axes in zip(node.inputs, roles(node)):
@@ -444,19 +466,82 @@ def _write_dot(
         found.append(brought)
     if not is_float(node.dtype):
         plain_product(kernel, node, *found)
+        module.call(kernel, pointers, _label(step))
         return
     left, right = found
-    if is_inner(node, left, right):
-        share = sharing(node, right, module.target) if kernel.shared else ""
-        kernel.shared = bool(share)
-        inner(kernel, node, left, right, share)
-        return
-    panels = None
-    if needs_panels(node, right, module.target):
+    if suits_unit(node, left, right, module.target):
+        _write_on_unit(module, block, step, (left, right), pointers, scratch)
+    else:
+        _write_product(module, block, step, (left, right), pointers, scratch)
+
+
+def _write_product(
+    module: _Module,
+    block: Block,
+    step: Step,
+    operands: tuple[Operand, Operand],
+    pointers: dict[Node, str],
+    scratch: Region,
+) -> None:
+    """Write a product of floats that is computed in vector registers."""
+    node, (left, right), target = step.node, operands, module.target
+    kernel, panels, share = _kernel(module, block), None, ""
+    inside = is_inner(node, left, right)
+    if not inside and needs_panels(node, right, target):
         panels = _pack(module, block, node, right, pointers, scratch)
-    share = sharing(node, right, module.target) if kernel.shared else ""
+    if module.threads and can_share(node, target):
+        share = sharing(node, right, target)
     kernel.shared = bool(share)
-    matmul(kernel, node, left, right, panels, share)
+    if inside:
+        inner(kernel, node, left, right, share)
+    else:
+        matmul(kernel, node, left, right, panels, share)
+    module.call(kernel, pointers, _label(step))
+
+
+def _write_on_unit(
+    module: _Module,
+    block: Block,
+    step: Step,
+    operands: tuple[Operand, Operand],
+    pointers: dict[Node, str],
+    scratch: Region,
+) -> None:
+    """Write a product of floats that is computed on the matrix unit, or in vector
+    registers where a number is infinite, none, or almost too large."""
+    node, both = step.node, sides(step.node, *operands)
+    marks, rest, places = [], scratch, []
+    for side in both:
+        marks.append(_room(pointers, module, rest, side.marks))
+        rest = rest.behind(side.marks)
+    behind = rest
+    for side, mark in zip(both, marks):
+        places.append(_room(pointers, module, rest, side.size))
+        rest = rest.behind(side.size)
+        kernel = _kernel(module, block)
+        kernel.shared = module.threads and side.size >= _SHARED_BYTES
+        thirds(kernel, side, places[-1], mark)
+        module.call(kernel, pointers, f"thirds {side.source.type}")
+    module.meet()
+    size = sum(side.marks for side in both)
+    fit = all_fit(module.main, pointers[marks[0]], size)
+    with module.either(fit):
+        kernel = _kernel(module, block)
+        kernel.shared = module.threads and can_share(node, module.target)
+        amx(kernel, node, *both, (places[0], places[1]))
+        module.call(kernel, pointers, _label(step))
+    with module.either(module.main.let(f"xor i1 {fit}, true")):
+        _write_product(module, block, step, operands, pointers, behind)
+    module.joined()
+
+
+def _room(
+    pointers: dict[Node, str], module: _Module, region: Region, size: int
+) -> Node:
+    """Return a node that stands for so many bytes of a region."""
+    place = input_node(TensorType((size,), np.dtype(np.uint8)), "room")
+    pointers[place] = region.at(module)
+    return place
 
 
 def _pack(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import sys
 from functools import cache
 from typing import Any
 
@@ -13,6 +14,9 @@ from pellucid.engines.llvm.kernels import Target
 from pellucid.errors import EngineError
 
 __all__ = ["Native", "compile_text", "processor", "target"]
+
+_TILES_PLEASE = 158, 0x1023, 18
+"""The call `arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILE_DATA)` on x86-64."""
 
 
 def _new_machine() -> Any:
@@ -42,12 +46,23 @@ def target() -> Target:
     features = llvm.get_host_cpu_features()
     triple = llvm.get_default_triple()
     if features.get("avx512f"):
-        return Target(64, 32)
+        return Target(64, 32, bool(features.get("amx-bf16")) and _asked_for_tiles())
     if features.get("avx"):
         return Target(32, 16)
     if triple.startswith(("aarch64", "arm64")):
         return Target(16, 32)
     return Target(16, 16)
+
+
+def _asked_for_tiles() -> bool:
+    """Ask the system for the matrix unit's registers; return whether we may use them.
+
+    Linux wants to be asked once a process: its threads have more to keep.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    call = ctypes.CDLL(None, use_errno=True).syscall
+    return bool(call(*map(ctypes.c_long, _TILES_PLEASE)) == 0)
 
 
 @cache

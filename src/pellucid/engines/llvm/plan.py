@@ -12,7 +12,13 @@ from dataclasses import dataclass, field
 from pellucid.dtypes import is_float
 from pellucid.engines.llvm.kernels import Target
 from pellucid.engines.llvm.nest import accesses
-from pellucid.engines.llvm.products import operand, panel_bytes, roles
+from pellucid.engines.llvm.products import (
+    operand,
+    panel_bytes,
+    roles,
+    suits_unit,
+    unit_bytes,
+)
 from pellucid.ir.graph import Graph, Node, bind
 from pellucid.ir.ops import ELEMENTWISE
 from pellucid.passes.fuse import (
@@ -272,11 +278,15 @@ def _scratch(step: Step, block: Block, target: Target) -> int:
         return 0
     node = step.node
     size = 0
-    for each, axes in zip(node.inputs, roles(node)):
-        if operand(each, block.stored, *axes) is None:
+    pairs = zip(node.inputs, roles(node))
+    found = [operand(each, block.stored, *axes) for each, axes in pairs]
+    for each, lies in zip(node.inputs, found):
+        if lies is None:
             size += round_up(each.type.nbytes)
     if is_float(node.dtype):
         size += panel_bytes(node, target)
+    if suits_unit(node, *found, target):
+        size += unit_bytes(node, *found)
     return size
 
 
