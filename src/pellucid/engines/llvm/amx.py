@@ -1,8 +1,8 @@
 """Products on Intel's matrix unit (AMX), which multiplies tiles of bf16 numbers.
 
-Both operands come in thirds (`thirds.py`). Of the nine products of thirds, six count:
-the other three are below the last bit of a float. Each is exact, and sums are floats,
-so the result is as near as that of an ordinary product, in less than half the time.
+Operands are brought into thirds (`thirds.py`). Of the nine products of thirds, six
+count: the other three are below the last bit of a float. Each is exact, and sums are
+floats, so the result is as near as that of an ordinary product, in half the time.
 
 Four tiles of the result are kept in the unit: two by two blocks. What is beyond an
 edge of the result is beyond an edge of its tile, which is made smaller there.
@@ -10,18 +10,22 @@ edge of the result is beyond an edge of its tile, which is made smaller there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pellucid.engines.llvm.emit import Function
 from pellucid.engines.llvm.kernels import Kernel
 from pellucid.engines.llvm.matmul import over
-from pellucid.engines.llvm.products import (
+from pellucid.engines.llvm.products import product_of
+from pellucid.engines.llvm.thirds import affine, bring
+from pellucid.engines.llvm.unit import (
     BLOCK,
+    CHUNK,
+    DEPTH,
     LINE,
+    PASS,
+    STRIP,
     THIRDS,
-    Product,
     Side,
-    product_of,
 )
 from pellucid.ir.graph import Node
 
@@ -45,48 +49,118 @@ _LEFT, _RIGHT = 4, 6
 
 
 @dataclass(frozen=True)
-class _Sides:
-    """Where both operands of one product of a batch lie, and how far to the next."""
+class _Tiles:
+    """Blocks of an operand in thirds: where they start, and bytes from one to the
+    next."""
 
-    left: str
-    right: str
-    deep: int
+    pointer: str
+    step: int
+
+
+@dataclass(frozen=True)
+class _One:
+    """One product of a batch: where its operands and its result lie."""
+
+    kernel: Kernel
+    left: Side
+    right: Side
+    sources: tuple[str, str]
+    ready: str
+    """Where the tiles of the right operand are, if they are there already."""
+    out: str
+    own: str
+    """This thread's room: the chunk, and the strip behind it."""
+    worst: str
+    columns: bool
+    """Whether chunks are of the right operand's columns."""
 
     @property
-    def step(self) -> int:
-        """Bytes from one block of rows or columns to the next."""
-        return self.deep * THIRDS
+    def even(self) -> bool:
+        """Whether all tiles of the result are whole."""
+        return self.left.count % BLOCK == 0 and self.right.count % BLOCK == 0
 
 
 def amx(
-    kernel: Kernel, node: Node, left: Side, right: Side, tiles: tuple[Node, Node]
+    kernel: Kernel, node: Node, left: Side, right: Side, own: Node, ready: Node | None
 ) -> None:
-    """Write a product of operands in thirds; threads share the longer axis."""
+    """Write a product. `ready` holds the right operand in tiles, if it is.
+
+    A chunk of the smaller operand stays in the second cache while strips of the other
+    one, which threads share, come into the first.
+    """
     f, shape = kernel.f, product_of(node)
-    x, y = (kernel.pointer(each) for each in tiles)
-    out = kernel.pointer(node)
-    columns = shape.n > shape.m
+    pointers = [kernel.pointer(each.source) for each in (left, right)]
+    out, room = kernel.pointer(node), kernel.pointer(own)
+    tiles = kernel.pointer(ready) if ready else ""
+    worst = f.let("alloca <16 x i32>", f.blocks[0])
+    f.do(f"store <16 x i32> zeroinitializer, ptr {worst}")
+    own_ = f.let(f"getelementptr i8, ptr {room}, i64 {LINE}")
+    columns = not ready and shape.n < shape.m
+    one = _One(kernel, left, right, ("", ""), "", "", own_, worst, columns)
+    if one.even:
+        _configure(f, [BLOCK] * 2, [BLOCK] * 2)
     with f.loop(shape.batch) as b:
-        sides = _Sides(
-            _behind(f, x, b, left.size // shape.batch),
-            _behind(f, y, b, right.size // shape.batch),
-            left.deep,
+        x, y = (
+            f.let(
+                f"getelementptr float, ptr {at}, i64 {affine(f, s.start, (b, s.batch))}"
+            )
+            for at, s in zip(pointers, (left, right))
         )
-        result = _behind(f, out, b, shape.m * shape.n * 4)
-
-        def column(j: str, width: int) -> None:
-            def row(i: str, height: int) -> None:
-                _blocks(f, shape, sides, result, (i, height), (j, width))
-
-            over(f, shape.m, 2 * BLOCK, kernel.shared and not columns, row)
-
-        over(f, shape.n, 2 * BLOCK, kernel.shared and columns, column)
+        if ready:
+            at = affine(f, right.marks, (b, right.tiles))
+            tiles = f.let(f"getelementptr i8, ptr {tiles}, i64 {at}")
+        place = affine(f, 0, (b, shape.m * shape.n))
+        result = f.let(f"getelementptr float, ptr {out}, i64 {place}")
+        _passes(replace(one, sources=(x, y), ready=tiles, out=result))
     _do(f, "tilerelease")
+    f.do(f"store <16 x i32> {f.let(f'load <16 x i32>, ptr {worst}')}, ptr {room}")
 
 
-def _behind(f: Function, base: str, counter: str, bytes_: int) -> str:
-    place = f.let(f"mul nsw i64 {counter}, {bytes_}")
-    return f.let(f"getelementptr i8, ptr {base}, i64 {place}")
+def _passes(one: _One) -> None:
+    """Write all passes over the inner positions."""
+    passes = -(-one.left.deep // PASS)
+    longest = -(-one.left.deep // passes)
+    for first in range(0, one.left.deep, longest):
+        _pass(one, first, min(longest, one.left.deep - first))
+
+
+def _pass(one: _One, first: int, deep: int) -> None:
+    """Write a pass: chunks, and the strips that meet each."""
+    f, shared, step = one.kernel.f, one.kernel.shared, deep * THIRDS
+    less, more = (one.right, one.left) if one.columns else (one.left, one.right)
+    sources = one.sources[::-1] if one.columns else one.sources
+    biggest = -(-min(CHUNK, less.count) // STRIP) * (STRIP // BLOCK) * step
+    strips = f.let(f"getelementptr i8, ptr {one.own}, i64 {biggest}")
+
+    def chunk(i: str, rows: int) -> None:
+        bring(f, less, sources[0], (i, rows), (first, deep), one.own, one.worst)
+
+        def strip(j: str, columns: int) -> None:
+            tiles = _Tiles(strips, step)
+            if one.ready:
+                step_ = more.deep * THIRDS
+                at = affine(f, first * THIRDS, (j, step_ // BLOCK))
+                at = f.let(f"getelementptr i8, ptr {one.ready}, i64 {at}")
+                tiles = _Tiles(at, step_)
+            else:
+                bring(
+                    f, more, sources[1], (j, columns), (first, deep), strips, one.worst
+                )
+
+            def block(r: str, height: int) -> None:
+                at = affine(f, 0, (r, step // BLOCK))
+                at = f.let(f"getelementptr i8, ptr {one.own}, i64 {at}")
+                mine, place = _Tiles(at, step), affine(f, 0, (i, 1), (r, 1))
+                pairs = ((place, height), mine), ((j, columns), tiles)
+                if one.columns:
+                    pairs = pairs[::-1]
+                _blocks(one, *pairs, first, deep)
+
+            over(f, rows, STRIP, False, block)
+
+        over(f, more.count, STRIP, shared, strip)
+
+    over(f, less.count, CHUNK, False, chunk)
 
 
 def _do(f: Function, name: str, *operands: str) -> None:
@@ -97,53 +171,56 @@ def _do(f: Function, name: str, *operands: str) -> None:
 
 
 def _blocks(
-    f: Function,
-    shape: Product,
-    sides: _Sides,
-    out: str,
-    rows: tuple[str, int],
-    columns: tuple[str, int],
+    one: _One,
+    rows: tuple[tuple[str, int], _Tiles],
+    columns: tuple[tuple[str, int], _Tiles],
+    first: int,
+    deep: int,
 ) -> None:
-    """Write up to two by two tiles of the result."""
-    (i, height), (j, width) = rows, columns
+    """Add to up to two by two tiles of the result what a pass brings."""
+    f, n = one.kernel.f, one.right.count
+    ((i, height), left), ((j, width), right) = rows, columns
     heights = [min(BLOCK, height - r) for r in range(0, height, BLOCK)]
     widths = [min(BLOCK, width - c) for c in range(0, width, BLOCK)]
-    _configure(f, heights, widths)
     cells = [(r, c) for r in range(len(heights)) for c in range(len(widths))]
+    place = affine(f, 0, (i, n), (j, 1))
+    corner = f.let(f"getelementptr float, ptr {one.out}, i64 {place}")
+    if not one.even:
+        _configure(f, heights, widths)
     for r, c in cells:
-        _do(f, "tilezero", f"i8 {2 * r + c}")
-    # A block of rows or columns is `step` bytes, `BLOCK` of them.
-    left = _behind(f, sides.left, i, sides.step // BLOCK)
-    right = _behind(f, sides.right, j, sides.step // BLOCK)
-    with f.loop(sides.deep) as k:
-        place = f.let(f"mul nsw i64 {k}, {THIRDS}")
-        held = (-1, -1)
+        if first:
+            _move(f, "tileloadd64", corner, n, r, c)
+        else:
+            _do(f, "tilezero", f"i8 {2 * r + c}")
+    with f.loop(deep) as k:
+        at, held = f.let(f"mul nsw i64 {k}, {THIRDS}"), (-1, -1)
         for x, y in _ORDER:
             if x != held[0]:
-                _load(f, _LEFT, len(heights), left, place, x, sides.step)
+                _load(f, _LEFT, len(heights), left, at, x)
             if y != held[1]:
-                _load(f, _RIGHT, len(widths), right, place, y, sides.step)
+                _load(f, _RIGHT, len(widths), right, at, y)
             held = x, y
             for r, c in cells:
                 operands = (2 * r + c, _LEFT + r, _RIGHT + c)
                 _do(f, "tdpbf16ps", *(f"i8 {each}" for each in operands))
-    place = f.let(f"mul nsw i64 {i}, {shape.n}")
-    place = f.let(f"add nsw i64 {place}, {j}")
-    corner = f.let(f"getelementptr float, ptr {out}, i64 {place}")
     for r, c in cells:
-        at = BLOCK * (r * shape.n + c)
-        at_ = f.let(f"getelementptr float, ptr {corner}, i64 {at}")
-        operands_ = f"i8 {2 * r + c}", f"ptr {at_}", f"i64 {4 * shape.n}"
-        _do(f, "tilestored64", *operands_)
+        _move(f, "tilestored64", corner, n, r, c)
+
+
+def _move(f: Function, how: str, corner: str, n: int, r: int, c: int) -> None:
+    """Load or store a tile of the result."""
+    at = BLOCK * (r * n + c)
+    address = f.let(f"getelementptr float, ptr {corner}, i64 {at}")
+    _do(f, how, f"i8 {2 * r + c}", f"ptr {address}", f"i64 {4 * n}")
 
 
 def _load(
-    f: Function, first: int, count: int, base: str, place: str, third: int, step: int
+    f: Function, first: int, count: int, tiles: _Tiles, at: str, third: int
 ) -> None:
     """Load a third of one or two blocks."""
     for t in range(count):
-        at = f.let(f"add nsw i64 {place}, {t * step + third}")
-        address = f.let(f"getelementptr i8, ptr {base}, i64 {at}")
+        place = f.let(f"add nsw i64 {at}, {t * tiles.step + third}")
+        address = f.let(f"getelementptr i8, ptr {tiles.pointer}, i64 {place}")
         operands = f"i8 {first + t}", f"ptr {address}", f"i64 {LINE}"
         _do(f, "tileloadd64", *operands)
 
@@ -155,7 +232,7 @@ def _configure(f: Function, heights: list[int], widths: list[int]) -> None:
         lines[_LEFT + r], lengths[_LEFT + r] = height, LINE
         for c, width in enumerate(widths):
             lines[2 * r + c], lengths[2 * r + c] = height, 4 * width
-            lines[_RIGHT + c], lengths[_RIGHT + c] = BLOCK, 4 * width
+            lines[_RIGHT + c], lengths[_RIGHT + c] = DEPTH // 2, 4 * width
     content = bytes([1, *[0] * 15])
     content += b"".join(each.to_bytes(2, "little") for each in lengths) + bytes(16)
     content += bytes(lines) + bytes(8)

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from pellucid.dtypes import is_float
 from pellucid.engines.llvm.kernels import Target
 from pellucid.engines.llvm.nest import accesses
-from pellucid.engines.llvm.products import (
-    operand,
-    panel_bytes,
-    roles,
-    suits_unit,
-    unit_bytes,
-)
-from pellucid.ir.graph import Graph, Node, bind
+from pellucid.engines.llvm.products import Operand, operand, panel_bytes, roles
+from pellucid.engines.llvm.unit import Side, sides, suits_unit
+from pellucid.ir.graph import Graph, Node, bind, input_node
 from pellucid.ir.ops import ELEMENTWISE
+from pellucid.ir.types import TensorType
 from pellucid.passes.fuse import (
     VIEWS,
     Affine,
@@ -70,6 +68,9 @@ class Block:
     """Values that are copied into outputs at the end, and the output's number."""
     aside: dict[int, int] = field(default_factory=dict)
     """Offsets where copies wait that read what another copy overwrites."""
+    ready: dict[Side, Node] = field(default_factory=dict)
+    """Right operands of products that are the same in each step of a loop, and what
+    stands for the memory where they are in tiles."""
     size: int = 0
     _reads: dict[Node, dict[tuple[Node, Affine], None]] = field(default_factory=dict)
 
@@ -78,6 +79,21 @@ class Block:
         if node not in self._reads:
             self._reads[node] = _reads_of(self.stored, node)
         return self._reads[node]
+
+    def on_unit(self, node: Node, target: Target) -> bool:
+        """Return whether a product is computed on the matrix unit."""
+        return suits_unit(node, *self.operands(node), target, self.is_ready(node))
+
+    def is_ready(self, node: Node) -> bool:
+        """Return whether the right operand of a product is in tiles already."""
+        left, right = self.operands(node)
+        return bool(left and right and sides(node, left, right)[1] in self.ready)
+
+    def operands(self, node: Node) -> tuple[Operand | None, Operand | None]:
+        """Return how the operands of a product lie."""
+        pairs = zip(node.inputs, roles(node))
+        left, right = (operand(each, self.stored, *axes) for each, axes in pairs)
+        return left, right
 
 
 def round_up(size: int) -> int:
@@ -153,6 +169,8 @@ def _add_step(block: Block, node: Node, target: Target, inside: bool) -> None:
         attrs = node.attrs
         carries = attrs["carries"]
         inner = plan(attrs["body"], target, carries, attrs["consts"], inside=True)
+        if attrs["length"] > 1:
+            inner.ready = _ready(inner, attrs["consts"], target)
         apart = not (inside or carries) and attrs["length"] > 1
         block.steps.append(Step("scan", [(node, node)], inner, apart=apart))
     elif is_written_turned(node, block.stored):
@@ -161,6 +179,23 @@ def _add_step(block: Block, node: Node, target: Target, inside: bool) -> None:
         _add_map(block, node)
     else:
         block.steps.append(Step(name, [(node, node)]))
+
+
+def _ready(block: Block, consts: int, target: Target) -> dict[Side, Node]:
+    """Return what products in a loop multiply by that does not change in it."""
+    fixed = set(block.graph.inputs[:consts])
+    found: dict[Side, Node] = {}
+    for step in block.steps:
+        if step.kind != "dot":
+            continue
+        left, right = block.operands(step.node)
+        if right is None or right.source not in fixed:
+            continue
+        if left is not None and suits_unit(step.node, left, right, target, ready=True):
+            side = sides(step.node, left, right)[1]
+            type_ = TensorType((side.room,), np.dtype(np.uint8))
+            found.setdefault(side, input_node(type_, "ready"))
+    return found
 
 
 def _add_map(block: Block, node: Node) -> None:
@@ -273,20 +308,17 @@ def results_of(step: Step) -> list[Node]:
 
 def _scratch(step: Step, block: Block, target: Target) -> int:
     if step.inner is not None:
-        return 0 if step.apart else step.inner.size
+        own = 0 if step.apart else step.inner.size
+        return own + sum(side.room for side in step.inner.ready)
     if step.kind != "dot" or any(each.type.size == 0 for each in step.node.inputs):
         return 0
     node = step.node
     size = 0
-    pairs = zip(node.inputs, roles(node))
-    found = [operand(each, block.stored, *axes) for each, axes in pairs]
-    for each, lies in zip(node.inputs, found):
+    for each, lies in zip(node.inputs, block.operands(node)):
         if lies is None:
             size += round_up(each.type.nbytes)
     if is_float(node.dtype):
         size += panel_bytes(node, target)
-    if suits_unit(node, *found, target):
-        size += unit_bytes(node, *found)
     return size
 
 

@@ -19,16 +19,11 @@ from pellucid.engines.llvm.kernels import Target, strided
 from pellucid.ir.graph import Node
 
 __all__ = [
-    "BLOCK",
     "DEEP",
-    "DEPTH",
-    "LINE",
     "Matrix",
     "Operand",
     "Product",
     "Sharing",
-    "Side",
-    "THIRDS",
     "Tile",
     "can_share",
     "needs_panels",
@@ -38,10 +33,7 @@ __all__ = [
     "product_of",
     "roles",
     "sharing",
-    "sides",
-    "suits_unit",
     "tile_of",
-    "unit_bytes",
 ]
 
 DEEP = 512
@@ -246,92 +238,3 @@ def panel_bytes(node: Node, target: Target) -> int:
 def panels_of(shape: Product, tile: Tile) -> int:
     """Return the elements of the panels of one right operand."""
     return -(-shape.n // tile.columns) * tile.columns * shape.k
-
-
-# --- on a matrix unit ------------------------------------------------------------
-
-BLOCK, DEPTH = 16, 32
-"""Rows or columns of a tile of the unit, and its inner positions."""
-
-LINE = 64
-"""Bytes of a line of such a tile."""
-
-THIRDS = 3 * BLOCK * LINE
-"""Bytes of the three tiles that hold a block of floats."""
-
-_UNIT, _REGISTERS, _BRING = 90.0, 24.0, 0.8
-"""Multiplications a cycle on the matrix unit and in registers, and the cycles that it
-takes to bring a number into tiles: measured, and rough."""
-
-
-@dataclass(frozen=True)
-class Side:
-    """An operand of a product: `count` rows or columns, `depth` inner positions, and
-    its strides in elements."""
-
-    source: Node
-    start: int
-    batch: int
-    batches: int
-    free: int
-    inner: int
-    count: int
-    depth: int
-    by_pairs: bool
-    """Whether a tile has a line for each pair: so the right operand lies."""
-
-    @property
-    def blocks(self) -> int:
-        """The blocks of rows or columns of one batch."""
-        return -(-self.count // BLOCK)
-
-    @property
-    def deep(self) -> int:
-        """The blocks of inner positions."""
-        return -(-self.depth // DEPTH)
-
-    @property
-    def fits(self) -> bool:
-        """Whether one of its axes has its neighbours side by side."""
-        return 1 in (self.free, self.inner)
-
-    @property
-    def size(self) -> int:
-        """The bytes of all tiles."""
-        return self.batches * self.blocks * self.deep * THIRDS
-
-    @property
-    def marks(self) -> int:
-        """The bytes of what says how large the numbers are: a line for each block."""
-        return self.batches * self.blocks * LINE
-
-
-def sides(node: Node, left: Operand, right: Operand) -> tuple[Side, Side]:
-    """Return the operands of a product as a matrix unit sees them."""
-    shape, x, y = product_of(node), left, right
-    batches, depth = shape.batch, shape.k
-    return (
-        Side(x.source, x.start, x.batch, batches, x.row, x.column, shape.m, depth, False),
-        Side(y.source, y.start, y.batch, batches, y.column, y.row, shape.n, depth, True),
-    )
-
-
-def suits_unit(
-    node: Node, left: Operand | None, right: Operand | None, target: Target
-) -> bool:
-    """Return whether a product is sooner done on the processor's matrix unit."""
-    if not target.matrix_unit or node.dtype.name != "float32":
-        return False
-    if left is None or right is None:
-        return False
-    if not all(side.fits for side in sides(node, left, right)):
-        return False
-    shape = product_of(node)
-    m, n, k = (-(-each // by) * by for each, by in zip((shape.m, shape.n, shape.k), (BLOCK, BLOCK, DEPTH)))
-    unit = m * n * k / _UNIT + (m + n) * k * _BRING
-    return unit < shape.m * shape.n * shape.k / _REGISTERS
-
-
-def unit_bytes(node: Node, left: Operand, right: Operand) -> int:
-    """Return the room that both operands take on their way to the unit."""
-    return sum(side.marks + side.size for side in sides(node, left, right))
