@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pellucid.dtypes import is_float
 from pellucid.engines.llvm.conv import conv
-from pellucid.engines.llvm.correlation import multiplications
 from pellucid.engines.llvm.kernels import Target, map_kernel
 from pellucid.engines.llvm.meet import MEET_BYTES
-from pellucid.engines.llvm.module import CELL, SHARED_ELEMENTS, Checked, Module, Region
-from pellucid.engines.llvm.moves import KERNELS, copy, is_copy
+from pellucid.engines.llvm.module import CELL, Checked, Module, Region
+from pellucid.engines.llvm.moves import KERNELS, copy
 from pellucid.engines.llvm.multiply import bring_into_tiles, write_dot
 from pellucid.engines.llvm.plan import Block, Step, plan, results_of, round_up
-from pellucid.engines.llvm.products import can_share, product_of
 from pellucid.engines.llvm.unit import own_bytes
+from pellucid.engines.llvm.work import is_shared, pays
 from pellucid.ir.graph import Graph, Node, input_node
 
 __all__ = ["Checked", "Lowered", "lower"]
@@ -48,59 +46,6 @@ def _bounds(block: Block) -> int:
     """Count the gates with bounds."""
     inner = sum(_bounds(step.inner) for step in block.steps if step.inner is not None)
     return inner + sum(step.kind in ("gather", "scatter_add") for step in block.steps)
-
-
-_SHARED_PRODUCTS = 1 << 20
-"""Multiplications of a `conv` below which threads cost more than they bring."""
-
-
-_VECTOR = 4
-"""Elements of a map that cost as much as a vector of a product: there are sixteen in a
-vector, and a few gates."""
-
-
-def _is_shared(step: Step, target: Target) -> bool:
-    """Return whether threads share a step's work."""
-    node = step.node
-    if step.kind == "dot":
-        return is_float(node.dtype) and can_share(node, target)
-    if step.kind in ("sum", "max"):
-        return node.type.size > 1 and bool(
-            node.inputs[0].type.size >= 4 * SHARED_ELEMENTS
-        )
-    if step.kind == "conv":
-        return multiplications(node) >= _SHARED_PRODUCTS
-    if step.kind in ("map", "gather") or (step.kind == "pad" and is_copy(node)):
-        return bool(node.type.size >= SHARED_ELEMENTS)
-    return False
-
-
-def _pays(block: Block, target: Target) -> bool:
-    """Return whether threads can share so much that meeting again and again pays."""
-    shared, total = _work(block, target)
-    return shared > total / 3
-
-
-def _work(block: Block, target: Target) -> tuple[int, int]:
-    """Return the work that threads share and all of it, in vectors computed."""
-    shared = total = 0
-    for step in block.steps:
-        if step.inner is not None:
-            length = step.node.attrs["length"]
-            inner = _work(step.inner, target)
-            inner = (inner[1], inner[1]) if step.apart else inner
-            shared, total = shared + length * inner[0], total + length * inner[1]
-            continue
-        own = sum(node.type.size for node, _ in step.targets) // _VECTOR
-        if step.kind == "dot":
-            own = product_of(step.node).work // 16
-        elif step.kind == "conv":
-            own = multiplications(step.node) // 16
-        elif step.kind in ("sum", "max", "argmax"):
-            own = step.node.inputs[0].type.size // _VECTOR
-        total += own
-        shared += own if _is_shared(step, target) else 0
-    return shared, total
 
 
 def _apart_bytes(block: Block) -> int:
@@ -135,7 +80,7 @@ def lower(graph: Graph, target: Target, timed: bool = False) -> Lowered:
     barrier = round_up(CELL.nbytes * _bounds(block))
     cycles = barrier + MEET_BYTES
     prefix = cycles + (round_up(8 * _calls(block)) if timed else 0)
-    threads = _pays(block, target)
+    threads = pays(block, target)
     module = Module(target, threads, barrier, cycles if timed else None)
     main = module.main
     pointers: dict[Node, str] = {}
@@ -230,7 +175,7 @@ def _write_step(
         write_dot(module, block, step.node, _label(step), pointers, scratch)
         return
     kernel = module.kernel(block.stored)
-    kernel.shared = module.threads and _is_shared(step, module.target)
+    kernel.shared = module.threads and is_shared(step, block.stored, module.target)
     if step.kind == "map" and len(step.targets) == 1:
         copy(kernel, *step.targets[0])
     elif step.kind == "map":
