@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from pellucid.ir.graph import Graph, Node, bind, input_node, rebind, substitute
 
-__all__ = ["hoist"]
+__all__ = ["FEW", "hoist"]
+
+FEW = 8
+"""Steps below which nothing is moved: who makes it for all is not who uses it then."""
 
 
 def hoist(graph: Graph) -> Graph:
@@ -28,6 +31,8 @@ def _rebuild(node: Node, inputs: tuple[Node, ...]) -> Node:
         return rebind(node, inputs)
     attrs = node.attrs
     body, first = hoist(attrs["body"]), attrs["consts"]
+    if attrs["length"] < FEW:
+        return bind("scan", *inputs, **{**attrs, "body": body})
     outer = dict(zip(body.inputs[:first], inputs))
     stand_in: dict[Node, Node] = {}
     """The turned constants of the body, and the new inputs that stand for them."""

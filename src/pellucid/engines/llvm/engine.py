@@ -35,6 +35,7 @@ from pellucid.passes.batch_last import batch_last
 from pellucid.passes.hoist import hoist
 from pellucid.passes.rows import share_rows
 from pellucid.passes.simplify import simplify
+from pellucid.passes.slices import cut_batches
 from pellucid.passes.split import split_sums
 
 __all__ = ["LlvmEngine", "LlvmProgram"]
@@ -118,7 +119,8 @@ class LlvmEngine(Engine):
 
 def _lowered(graph: Graph, timed: bool = False) -> Lowered:
     machine = target()
-    turned = batch_last(share_rows(simplify(graph)), machine.register_bytes)
+    cut = cut_batches(simplify(graph))
+    turned = batch_last(share_rows(cut), machine.register_bytes)
     return lower(split_sums(hoist(turned)), machine, timed)
 
 

@@ -50,7 +50,11 @@ def _bounds(block: Block) -> int:
 
 def _apart_bytes(block: Block) -> int:
     """Return the room that the largest scan of unrelated steps takes."""
-    return max((s.inner.size for s in block.steps if s.inner and s.apart), default=0)
+    inner = [step for step in block.steps if step.inner is not None]
+    found = (
+        s.inner.size if s.apart else _apart_bytes(s.inner) for s in inner if s.inner
+    )
+    return max(found, default=0)
 
 
 def _unit_bytes(block: Block, target: Target) -> int:

@@ -16,6 +16,7 @@ from pellucid.engines.llvm.kernels import Target
 from pellucid.engines.llvm.nest import accesses
 from pellucid.engines.llvm.products import Operand, operand, panel_bytes, roles
 from pellucid.engines.llvm.unit import Side, sides, suits_unit
+from pellucid.engines.program import cost_of
 from pellucid.ir.graph import Graph, Node, bind, input_node
 from pellucid.ir.ops import ELEMENTWISE
 from pellucid.ir.types import TensorType
@@ -27,10 +28,14 @@ from pellucid.passes.fuse import (
     offset,
     stored_nodes,
 )
+from pellucid.passes.hoist import FEW
 
 __all__ = ["Block", "Step", "plan", "results_of", "round_up"]
 
 _ALIGN = 64
+
+_LONG = 1 << 22
+"""The arithmetic of a scan in a loop from which on its steps are shared."""
 
 
 @dataclass
@@ -109,11 +114,11 @@ def plan(
     target: Target,
     carries: int = 0,
     inputs: int = 0,
-    inside: bool = False,
+    depth: int = 0,
 ) -> Block:
     """Plan a graph. The first `carries` outputs go to the inputs from `inputs` on.
 
-    `inside` says that the graph is the body of a scan.
+    `depth` says in how many scans the graph is.
     """
     stored = stored_nodes(graph)
     block = Block(graph, stored)
@@ -124,7 +129,7 @@ def plan(
         *(n for n in order if n not in late),
         *(n for n in order if n in late),
     ]:
-        _add_step(block, node, target, inside)
+        _add_step(block, node, target, depth)
     _give_outputs(block, carries, inputs)
     _lay_out(block, target, carries)
     return block
@@ -163,15 +168,17 @@ def _late(block: Block, carried: set[Node]) -> set[Node]:
         late = kept
 
 
-def _add_step(block: Block, node: Node, target: Target, inside: bool) -> None:
+def _add_step(block: Block, node: Node, target: Target, depth: int) -> None:
     name = node.op.name
     if name == "scan":
         attrs = node.attrs
         carries = attrs["carries"]
-        inner = plan(attrs["body"], target, carries, attrs["consts"], inside=True)
-        if attrs["length"] > 1:
+        within = depth + 1
+        inner = plan(attrs["body"], target, carries, attrs["consts"], within)
+        if attrs["length"] >= FEW:
             inner.ready = _ready(inner, attrs["consts"], target)
-        apart = not (inside or carries) and attrs["length"] > 1
+        apart = not carries and attrs["length"] > 1
+        apart = apart and (depth == 0 or (depth == 1 and _is_long(node)))
         block.steps.append(Step("scan", [(node, node)], inner, apart=apart))
     elif is_written_turned(node, block.stored):
         block.steps.append(Step("conv", [(node, node)]))
@@ -179,6 +186,12 @@ def _add_step(block: Block, node: Node, target: Target, inside: bool) -> None:
         _add_map(block, node)
     else:
         block.steps.append(Step(name, [(node, node)]))
+
+
+def _is_long(node: Node) -> bool:
+    """Return whether threads may meet after a scan for what they share of it."""
+    flops: int = cost_of(node.attrs["body"]).flops
+    return flops * int(node.attrs["length"]) >= _LONG
 
 
 def _ready(block: Block, consts: int, target: Target) -> dict[Side, Node]:
