@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -50,15 +51,23 @@ class Worker:
         """Return the answer to a request; raise `PeerError` if there is none."""
         pipe = self._process.stdin
         assert pipe is not None
+        self._signal("SIGCONT")
         try:
             pipe.write(json.dumps({"do": do, **request}) + "\n")
             pipe.flush()
         except BrokenPipeError:
             raise PeerError(self._last_words()) from None
         found = self._answer(limit)
+        self._signal("SIGSTOP")
         if "error" in found:
             raise PeerError(found["error"])
         return found
+
+    def _signal(self, name: str) -> None:
+        """Stop the process until it is asked again, where the system can: threads that
+        wait actively would take processors from the others."""
+        if hasattr(signal, name):
+            self._process.send_signal(getattr(signal, name))
 
     def _answer(self, limit: float) -> dict[str, Any]:
         pipe = self._process.stdout

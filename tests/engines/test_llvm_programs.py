@@ -190,7 +190,7 @@ def repeated() -> Graph:
 
 
 def step_of(w: Node, h: Node, body: Graph) -> Node:
-    return bind("scan", w, h, body=body, consts=1, carries=1, length=3, reverse=False,
+    return bind("scan", w, h, body=body, consts=1, carries=1, length=8, reverse=False,
                 keep="all")  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial, reduce
 from typing import TypeAlias
 
 from pellucid.ir.graph import (
@@ -277,12 +278,28 @@ class _Slices:
             keep="all",
         )
         found = [bind("get", scan, index=i) for i in range(len(wanted))]
-        behind = {n: bind("sum", s, axes=(0,)) for n, s in zip(self.sums, found)}
+        behind = {n: self._total(s) for n, s in zip(self.sums, found)}
         for node, stack in zip(kept, found[len(self.sums) :]):
             place = self.place(node)
             assert place is not None
             behind[node] = self._united(node, place, stack)
         return Graph(body.inputs, tuple(substitute(body.outputs, behind)))
+
+    def _total(self, stack: Node) -> Node:
+        """Return the sum of what slices give, as gates, part of their reader's loop."""
+        shape, ones = stack.shape[1:], (1,) * stack.ndim
+        parts = [
+            bind(
+                "slice",
+                stack,
+                start=(i, *(0 for _ in shape)),
+                stop=(i + 1, *shape),
+                step=ones,
+            )
+            for i in range(self.count)
+        ]
+        first, *others = (bind("reshape", each, shape=shape) for each in parts)
+        return reduce(partial(bind, "add"), others, first)
 
     def _split(self, node: Node, place: _Place) -> Node:
         """Return a value with an axis of slices in front."""

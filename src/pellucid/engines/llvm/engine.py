@@ -40,6 +40,10 @@ from pellucid.passes.split import split_sums
 
 __all__ = ["LlvmEngine", "LlvmProgram"]
 
+_FLOPS_A_RUN = 5e8
+"""Operations that a processor does in a fraction of a second, for each byte of a
+vector."""
+
 
 @dataclass(frozen=True)
 class Compiled:
@@ -78,6 +82,11 @@ class LlvmEngine(Engine):
     """
 
     name = "llvm"
+
+    @property
+    def flops_a_run(self) -> float:  # type: ignore[override]
+        """The arithmetic that takes this machine's vectors a fraction of a second."""
+        return _FLOPS_A_RUN * target().register_bytes * count()
 
     def __init__(self, capacity: int = 256) -> None:
         super().__init__(capacity)

@@ -26,6 +26,8 @@ class Target:
 
     register_bytes: int
     registers: int
+    family: str = ""
+    """`x86` or `arm`, where that matters."""
     matrix_unit: bool = False
     """Whether it multiplies tiles of bf16 numbers (Intel's AMX)."""
 
@@ -85,15 +87,45 @@ def _computes(node: Node, stored: set[Node]) -> bool:
 def map_kernel(
     kernel: Kernel, shape: tuple[int, ...], targets: Sequence[tuple[Node, Node]]
 ) -> None:
-    """Write pairs (value, place): each value to its place, all in one nest.
+    """Write pairs (value, place): each value to its place.
 
-    A place is a node of the same shape whose memory is written.
+    A place is a node of the same shape whose memory is written. Values that read
+    nothing in common get nests of their own: caches follow a few streams, not sixty.
     """
     if math.prod(shape) == 0:
         return
     index = tuple(
         Affine() if n == 1 else Affine.counter(i) for i, n in enumerate(shape)
     )
+    for group in _related(kernel, index, targets):
+        _map_nest(kernel, shape, index, group)
+
+
+def _related(
+    kernel: Kernel, index: Index, targets: Sequence[tuple[Node, Node]]
+) -> list[list[tuple[Node, Node]]]:
+    """Group pairs that read the same memory, in their order."""
+    groups: list[tuple[set[Node], list[tuple[Node, Node]]]] = []
+    for value, place in targets:
+        found: dict[tuple[Node, Affine], None] = {}
+        accesses(value, index, _without(kernel.stored, value, place), found)
+        memory = {value, place, *(node for node, at in found if at.terms)}
+        pairs = []
+        for other in [each for each in groups if each[0] & memory]:
+            groups.remove(other)
+            memory |= other[0]
+            pairs += other[1]
+        groups.append((memory, [*pairs, (value, place)]))
+    return [pairs for _, pairs in groups]
+
+
+def _map_nest(
+    kernel: Kernel,
+    shape: tuple[int, ...],
+    index: Index,
+    targets: Sequence[tuple[Node, Node]],
+) -> None:
+    """Write pairs of values and places in one nest."""
     found: dict[tuple[Node, Affine], None] = {}
     for value, place in targets:
         accesses(value, index, _without(kernel.stored, value, place), found)

@@ -7,9 +7,11 @@ kernels, a loop for each scan, and the places where threads wait for each other.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from pellucid.engines.llvm.conv import conv
+from pellucid.engines.llvm.denormals import flushed, loops_with_state
 from pellucid.engines.llvm.kernels import Target, map_kernel
 from pellucid.engines.llvm.meet import MEET_BYTES
 from pellucid.engines.llvm.module import CELL, Checked, Module, Region
@@ -98,10 +100,11 @@ def lower(graph: Graph, target: Target, timed: bool = False) -> Lowered:
     own = apart + _unit_bytes(block, target)
     if own:
         module.own(prefix + block.size, own, apart)
-    _write_block(
-        module, block, pointers, names[len(graph.inputs) :], Region("%arena", prefix)
-    )
-    module.meet()
+    outputs = names[len(graph.inputs) :]
+    with flushed(main, target) if loops_with_state(graph) else nullcontext():
+        _write_block(module, block, pointers, outputs, Region("%arena", prefix))
+        module.meet()
+    module.declared |= main.declared
     return Lowered(
         module.text(),
         prefix + block.size,

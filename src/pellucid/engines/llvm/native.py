@@ -46,12 +46,13 @@ def target() -> Target:
     features = llvm.get_host_cpu_features()
     triple = llvm.get_default_triple()
     if features.get("avx512f"):
-        return Target(64, 32, bool(features.get("amx-bf16")) and _asked_for_tiles())
+        unit = bool(features.get("amx-bf16")) and _asked_for_tiles()
+        return Target(64, 32, "x86", unit)
     if features.get("avx"):
-        return Target(32, 16)
+        return Target(32, 16, "x86")
     if triple.startswith(("aarch64", "arm64")):
-        return Target(16, 32)
-    return Target(16, 16)
+        return Target(16, 32, "arm")
+    return Target(16, 16, "x86" if triple.startswith("x86_64") else "")
 
 
 def _asked_for_tiles() -> bool:

@@ -264,10 +264,13 @@ def _may_overwrite(block: Block, new: Node, old: Node) -> bool:
         if any(value is new for value, _ in step.targets)
     )
     own = offset(new.shape, identity(new))
+    # Only what reads the same memory is surely in one loop.
+    joined = (old, own) in block.reads(new)
     for i, step in enumerate(block.steps):
         for value, _ in step.targets:
             places = [p for source, p in block.reads(value) if source is old]
             in_place = i == at and step.kind == "map" and set(places) <= {own}
+            in_place = in_place and (joined or value is new)
             if places and not (i < at or in_place):
                 return False
     # Copies at the block's end read whatever they read then.
