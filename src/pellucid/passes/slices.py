@@ -47,7 +47,7 @@ _MOST = 8
 _LEAST_WORK = 1 << 21
 """Multiplications of a step below which cutting costs more than it brings."""
 
-_CACHED, _MUCH = 1 << 20, 1000
+_CACHED, _MUCH = 1 << 17, 1000
 """Numbers of all partial sums together that a cache holds; where there are more, the
 multiplications for each that hide the way to memory and back."""
 

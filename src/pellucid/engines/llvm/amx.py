@@ -22,10 +22,11 @@ from pellucid.engines.llvm.unit import (
     CHUNK,
     DEPTH,
     LINE,
+    PAIR,
     PASS,
-    STRIP,
     THIRDS,
     Side,
+    strip_of,
 )
 from pellucid.ir.graph import Node
 
@@ -55,6 +56,12 @@ class _Tiles:
 
     pointer: str
     step: int
+
+    def at(self, f: Function, row: str) -> _Tiles:
+        """Return those from a row (or column) on."""
+        place = affine(f, 0, (row, self.step // BLOCK))
+        moved = f.let(f"getelementptr i8, ptr {self.pointer}, i64 {place}")
+        return _Tiles(moved, self.step)
 
 
 @dataclass(frozen=True)
@@ -126,39 +133,43 @@ def _passes(one: _One) -> None:
 
 def _pass(one: _One, first: int, deep: int) -> None:
     """Write a pass: chunks, and the strips that meet each."""
-    f, shared, step = one.kernel.f, one.kernel.shared, deep * THIRDS
+    f, shared = one.kernel.f, one.kernel.shared
+    step, wide = deep * THIRDS, strip_of(shared)
     less, more = (one.right, one.left) if one.columns else (one.left, one.right)
     sources = one.sources[::-1] if one.columns else one.sources
-    biggest = -(-min(CHUNK, less.count) // STRIP) * (STRIP // BLOCK) * step
+    biggest = -(-min(CHUNK, less.count) // PAIR) * (PAIR // BLOCK) * step
     strips = f.let(f"getelementptr i8, ptr {one.own}, i64 {biggest}")
+    whole = more.deep * THIRDS
 
     def chunk(i: str, rows: int) -> None:
         bring(f, less, sources[0], (i, rows), (first, deep), one.own, one.worst)
 
-        def strip(j: str, columns: int) -> None:
-            tiles = _Tiles(strips, step)
+        def strip(j: str, count: int) -> None:
             if one.ready:
-                step_ = more.deep * THIRDS
-                at = affine(f, first * THIRDS, (j, step_ // BLOCK))
+                at = affine(f, first * THIRDS, (j, whole // BLOCK))
                 at = f.let(f"getelementptr i8, ptr {one.ready}, i64 {at}")
-                tiles = _Tiles(at, step_)
+                theirs = _Tiles(at, whole)
             else:
-                bring(
-                    f, more, sources[1], (j, columns), (first, deep), strips, one.worst
-                )
+                bring(f, more, sources[1], (j, count), (first, deep), strips, one.worst)
+                theirs = _Tiles(strips, step)
 
-            def block(r: str, height: int) -> None:
-                at = affine(f, 0, (r, step // BLOCK))
-                at = f.let(f"getelementptr i8, ptr {one.own}, i64 {at}")
-                mine, place = _Tiles(at, step), affine(f, 0, (i, 1), (r, 1))
-                pairs = ((place, height), mine), ((j, columns), tiles)
-                if one.columns:
-                    pairs = pairs[::-1]
-                _blocks(one, *pairs, first, deep)
+            def pair(c: str, width: int) -> None:
+                def block(r: str, height: int) -> None:
+                    pairs = (
+                        (
+                            affine(f, 0, (i, 1), (r, 1)),
+                            height,
+                            _Tiles(one.own, step).at(f, r),
+                        ),
+                        (affine(f, 0, (j, 1), (c, 1)), width, theirs.at(f, c)),
+                    )
+                    _blocks(one, *(pairs[::-1] if one.columns else pairs), first, deep)
 
-            over(f, rows, STRIP, False, block)
+                over(f, rows, PAIR, False, block)
 
-        over(f, more.count, STRIP, shared, strip)
+            over(f, count, PAIR, False, pair)
+
+        over(f, more.count, wide, shared, strip)
 
     over(f, less.count, CHUNK, False, chunk)
 
@@ -172,14 +183,14 @@ def _do(f: Function, name: str, *operands: str) -> None:
 
 def _blocks(
     one: _One,
-    rows: tuple[tuple[str, int], _Tiles],
-    columns: tuple[tuple[str, int], _Tiles],
+    rows: tuple[str, int, _Tiles],
+    columns: tuple[str, int, _Tiles],
     first: int,
     deep: int,
 ) -> None:
     """Add to up to two by two tiles of the result what a pass brings."""
     f, n = one.kernel.f, one.right.count
-    ((i, height), left), ((j, width), right) = rows, columns
+    (i, height, left), (j, width, right) = rows, columns
     heights = [min(BLOCK, height - r) for r in range(0, height, BLOCK)]
     widths = [min(BLOCK, width - c) for c in range(0, width, BLOCK)]
     cells = [(r, c) for r in range(len(heights)) for c in range(len(widths))]

@@ -242,6 +242,8 @@ def reduction(kernel: Kernel, node: Node) -> None:
         lanes = lanes_for(
             [source.dtype], source.shape[last], kernel.target.register_bytes
         )
+    if last not in axes and _lies(source, kernel.stored):
+        lanes = _several(lanes, source.shape[last] if last is not None else 1)
     nest = kernel.nest(source.shape, last, lanes)
     index = identity(source)
     out = offset(node.shape, tuple(index[i] for i in kept))
@@ -254,6 +256,20 @@ def reduction(kernel: Kernel, node: Node) -> None:
         with nest.over([i for i in kept if i != last]):
             for _ in nest.vectors():
                 reducer.across_vector(source, index, axes, out)
+
+
+def _lies(node: Node, stored: set[Node]) -> bool:
+    """Return whether a value is read from memory as it is."""
+    return node in stored or node.op.name == "input"
+
+
+def _several(lanes: int, size: int) -> int:
+    """Return the lanes of several registers, where an axis divides into them: rows are
+    read along, and sums do not wait for each other."""
+    most = 8 * lanes
+    while most > lanes and size % most:
+        most //= 2
+    return most
 
 
 def fill(kernel: Kernel, node: Node, value: float) -> None:

@@ -19,6 +19,7 @@ from pellucid.engines.llvm.plan import Block, round_up
 from pellucid.engines.llvm.products import (
     Operand,
     Sharing,
+    brought,
     can_share,
     needs_panels,
     operand,
@@ -162,5 +163,4 @@ def _bring(product: _Product, node: Node, axes: Sequence[Sequence[int]]) -> Oper
     kernel = product.kernel()
     copy(kernel, turned, place)
     product.call(kernel, f"bring {turned.type}")
-    sizes = [int(np.prod([node.shape[a] for a in group])) for group in axes]
-    return Operand(place, 0, sizes[1] * sizes[2], sizes[2], 1)
+    return brought(node, place, axes)

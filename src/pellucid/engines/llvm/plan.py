@@ -14,7 +14,13 @@ import numpy as np
 from pellucid.dtypes import is_float
 from pellucid.engines.llvm.kernels import Target
 from pellucid.engines.llvm.nest import accesses
-from pellucid.engines.llvm.products import Operand, operand, panel_bytes, roles
+from pellucid.engines.llvm.products import (
+    Operand,
+    brought,
+    operand,
+    panel_bytes,
+    roles,
+)
 from pellucid.engines.llvm.unit import Side, sides, suits_unit
 from pellucid.engines.program import cost_of
 from pellucid.ir.graph import Graph, Node, bind, input_node
@@ -91,13 +97,15 @@ class Block:
 
     def is_ready(self, node: Node) -> bool:
         """Return whether the right operand of a product is in tiles already."""
-        left, right = self.operands(node)
-        return bool(left and right and sides(node, left, right)[1] in self.ready)
+        return sides(node, *self.operands(node))[1] in self.ready
 
-    def operands(self, node: Node) -> tuple[Operand | None, Operand | None]:
-        """Return how the operands of a product lie."""
+    def operands(self, node: Node) -> tuple[Operand, Operand]:
+        """Return how the operands of a product lie, once they are brought."""
         pairs = zip(node.inputs, roles(node))
-        left, right = (operand(each, self.stored, *axes) for each, axes in pairs)
+        left, right = (
+            operand(each, self.stored, *axes) or brought(each, each, axes)
+            for each, axes in pairs
+        )
         return left, right
 
 
@@ -202,9 +210,9 @@ def _ready(block: Block, consts: int, target: Target) -> dict[Side, Node]:
         if step.kind != "dot":
             continue
         left, right = block.operands(step.node)
-        if right is None or right.source not in fixed:
+        if right.source not in fixed:
             continue
-        if left is not None and suits_unit(step.node, left, right, target, ready=True):
+        if suits_unit(step.node, left, right, target, ready=True):
             side = sides(step.node, left, right)[1]
             type_ = TensorType((side.room,), np.dtype(np.uint8))
             found.setdefault(side, input_node(type_, "ready"))
@@ -330,8 +338,8 @@ def _scratch(step: Step, block: Block, target: Target) -> int:
         return 0
     node = step.node
     size = 0
-    for each, lies in zip(node.inputs, block.operands(node)):
-        if lies is None:
+    for each, axes in zip(node.inputs, roles(node)):
+        if operand(each, block.stored, *axes) is None:
             size += round_up(each.type.nbytes)
     if is_float(node.dtype):
         size += panel_bytes(node, target)

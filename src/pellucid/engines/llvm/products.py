@@ -25,6 +25,7 @@ __all__ = [
     "Product",
     "Sharing",
     "Tile",
+    "brought",
     "can_share",
     "needs_panels",
     "operand",
@@ -124,6 +125,12 @@ def operand(
     if any(step is None for step in steps):
         return None
     return Operand(source, start, *(step or 0 for step in steps))
+
+
+def brought(node: Node, place: Node, axes: Sequence[Sequence[int]]) -> Operand:
+    """Return how an operand lies in a place to which it is copied row by row."""
+    _, rows, columns = (math.prod(node.shape[a] for a in group) for group in axes)
+    return Operand(place, 0, rows * columns, columns, 1)
 
 
 def roles(node: Node) -> tuple[list[list[int]], list[list[int]]]:

@@ -10,6 +10,8 @@ line for each row, the right one a line for each pair.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import numpy as np
 
 from pellucid.engines.llvm.emit import Function, Kind
@@ -63,17 +65,21 @@ def bring(
     bits of the largest numbers so far.
     """
     (first, count), (begin, length) = rows, deep
-    with f.loop(-(-count // BLOCK)) as block:
+    loops = [-(-count // BLOCK), length]
+    with ExitStack() as stack:
+        # Memory is read along its rows.
+        order = (1, 0) if side.free == 1 else (0, 1)
+        counters = {i: stack.enter_context(f.loop(loops[i])) for i in order}
+        block, k = counters[0], counters[1]
         row = affine(f, 0, (block, BLOCK), (first, 1))
+        inner = affine(f, begin * DEPTH, (k, DEPTH))
+        place = affine(f, 0, (row, side.free), (inner, side.inner))
+        corner = f.let(f"getelementptr float, ptr {source}, i64 {place}")
+        place = affine(f, 0, (block, length * THIRDS), (k, THIRDS))
+        tile = f.let(f"getelementptr i8, ptr {tiles}, i64 {place}")
         free = _left(f, side.count, row, BLOCK)
-        with f.loop(length) as k:
-            inner = affine(f, begin * DEPTH, (k, DEPTH))
-            place = affine(f, 0, (row, side.free), (inner, side.inner))
-            corner = f.let(f"getelementptr float, ptr {source}, i64 {place}")
-            place = affine(f, 0, (block, length * THIRDS), (k, THIRDS))
-            tile = f.let(f"getelementptr i8, ptr {tiles}, i64 {place}")
-            left = _left(f, side.depth, inner, DEPTH)
-            _block(f, side, corner, (free, left), tile, worst)
+        left = _left(f, side.depth, inner, DEPTH)
+        _block(f, side, corner, (free, left), tile, worst)
 
 
 def affine(f: Function, start: int, *terms: tuple[str, int]) -> str:

@@ -18,12 +18,13 @@ __all__ = [
     "CHUNK",
     "DEPTH",
     "LINE",
+    "PAIR",
     "PASS",
-    "STRIP",
     "THIRDS",
     "Side",
     "own_bytes",
     "sides",
+    "strip_of",
     "suits_unit",
 ]
 
@@ -36,9 +37,12 @@ LINE = 64
 THIRDS = 3 * BLOCK * LINE
 """Bytes of the three tiles of a block."""
 
-PASS, CHUNK, STRIP = 16, 256, 2 * BLOCK
-"""Blocks of inner positions that a pass goes through; rows (or columns) of the one
-operand that stay in the second cache in the meantime, and of the other in the first."""
+PAIR = 2 * BLOCK
+"""Rows, and columns, of the result that the unit holds."""
+
+PASS, CHUNK = 16, 256
+"""Blocks of inner positions that a pass goes through, and rows (or columns) of the one
+operand that stay in the second cache in the meantime."""
 
 _UNIT, _REGISTERS, _BRING = 55.0, 30.0, 0.8
 """Multiplications a cycle on the unit and in vector registers, and the cycles that it
@@ -99,19 +103,13 @@ def sides(node: Node, left: Operand, right: Operand) -> tuple[Side, Side]:
 
 
 def suits_unit(
-    node: Node,
-    left: Operand | None,
-    right: Operand | None,
-    target: Target,
-    ready: bool = False,
+    node: Node, left: Operand, right: Operand, target: Target, ready: bool = False
 ) -> bool:
     """Return whether a product is sooner done on the processor's matrix unit.
 
     `ready` says that the right operand is in tiles already.
     """
     if not target.matrix_unit or node.dtype.name != "float32":
-        return False
-    if left is None or right is None:
         return False
     both = sides(node, left, right)
     if not all(1 in (side.free, side.inner) for side in both):
@@ -129,5 +127,12 @@ def own_bytes(node: Node, ready: bool) -> int:
     numbers are, a chunk of the one operand and a strip of the other."""
     shape = product_of(node)
     deep = min(PASS, -(-shape.k // DEPTH))
-    rows = min(CHUNK, shape.m if ready else min(shape.m, shape.n)) + STRIP
-    return LINE + (-(-rows // STRIP) * STRIP // BLOCK) * deep * THIRDS
+    chunk = min(CHUNK, shape.m if ready else min(shape.m, shape.n))
+    blocks = (-(-chunk // PAIR) * PAIR + strip_of(False)) // BLOCK
+    return LINE + blocks * deep * THIRDS
+
+
+def strip_of(shared: bool) -> int:
+    """Return the rows (or columns) of the other operand that come in at a time: more
+    are read more quickly, fewer are more evenly shared."""
+    return 2 * PAIR if shared else 4 * PAIR
