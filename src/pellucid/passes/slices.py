@@ -13,7 +13,7 @@ Where rows do know of each other (batch normalisation does that), nothing is cut
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from typing import TypeAlias
@@ -108,10 +108,10 @@ class _Place:
         return replace(self, axis=axis)
 
 
-Known: TypeAlias = "_Place | tuple[_Place | None, ...]"
-
 SUM = "sum"
 """Said of a value of a slice: the value of the batch is the sum over slices."""
+
+Known: TypeAlias = "_Place | tuple[_Place | str | None, ...]"
 
 
 def _reshaped(
@@ -141,14 +141,20 @@ class _Slices:
     places: dict[Node, Known] = field(default_factory=dict)
     made: dict[Node, Node] = field(default_factory=dict)
     """The nodes of a slice for nodes whose rows it has, and for sums of them."""
-    sums: list[Node] = field(default_factory=list)
+    sums: dict[Node, None] = field(default_factory=dict)
+    """What adds up over slices."""
     after: set[Node] = field(default_factory=set)
     """What depends on a sum over all rows."""
     consts: dict[Node, Node] = field(default_factory=dict)
     sliced: dict[tuple[Node, _Place], Node] = field(default_factory=dict)
 
-    def walk(self, graph: Graph, places: dict[Node, _Place]) -> _Slices:
-        """Make the nodes of a slice; `places` says which inputs have rows."""
+    def walk(
+        self, graph: Graph, places: dict[Node, _Place], sums: Sequence[Node] = ()
+    ) -> _Slices:
+        """Make the nodes of a slice; `places` says which inputs have rows, and `sums`
+        which are what a loop has added up so far."""
+        for node in sums:
+            self._add_up(node, node)
         for node, place in places.items():
             self.places[node] = place
             if self.inside:
@@ -158,7 +164,13 @@ class _Slices:
         for node in graph.nodes:
             if node in self.made:
                 continue
-            if any(each in self.places for each in node.inputs):
+            if node.op.name == "add" and all(each in self.sums for each in node.inputs):
+                if self.inside:
+                    made = [self.made[each] for each in node.inputs]
+                    self._add_up(node, bind("add", *made))
+                else:
+                    self.after.add(node)
+            elif any(each in self.places for each in node.inputs):
                 if any(each in self.after for each in node.inputs):
                     raise TogetherError
                 self._make(node)
@@ -172,14 +184,22 @@ class _Slices:
         if rule is None:
             raise TogetherError
         made, place = rule(self, node)
-        self.made[node] = made
-        if not isinstance(place, str):
-            self.places[node] = place
-            return
-        if self.inside:
-            raise TogetherError
-        self.sums.append(node)
+        if isinstance(place, str):
+            self._add_up(node, made)
+        else:
+            self.made[node], self.places[node] = made, place
+
+    def _add_up(self, node: Node, made: Node) -> None:
+        self.made[node], self.sums[node] = made, None
         self.after.add(node)
+
+    def known(self, node: Node) -> _Place | str | None:
+        """Return where a value has its rows, or that it is a sum over them."""
+        if node in self.sums:
+            return SUM
+        if node in self.after:
+            raise TogetherError
+        return self.place(node)
 
     def place(self, node: Node) -> _Place | None:
         """Return where a value has its rows, if it has any."""
@@ -448,7 +468,7 @@ def _scatter_add(slices: _Slices, node: Node) -> tuple[Node, str]:
     )
 
 
-def _get(slices: _Slices, node: Node) -> tuple[Node, _Place]:
+def _get(slices: _Slices, node: Node) -> tuple[Node, _Place | str]:
     (source,) = node.inputs
     known, index = slices.places[source], node.attrs["index"]
     assert isinstance(known, tuple)
@@ -465,36 +485,59 @@ def _guess(slices: _Slices, start: Node) -> _Place | None:
 
 
 def _scan(slices: _Slices, node: Node) -> tuple[Node, Known]:
-    """A scan within a slice: what it carries has its rows in one place throughout."""
-    attrs, body = node.attrs, node.attrs["body"]
+    """A scan within a slice. What it carries has its rows in one place throughout, or
+    none; or it adds up, from zero on, over the rows too."""
+    attrs = node.attrs
     first, last = attrs["consts"], attrs["consts"] + attrs["carries"]
     places = [slices.place(each) for each in node.inputs]
     if any(p is not None and not p.axis for p in places[last:]):
         raise TogetherError
-    carried = [
-        p or _guess(slices, n)
-        for p, n in zip(places[first:last], node.inputs[first:last])
-    ]
-    within = [
-        *places[:first],
-        *carried,
-        *(p and p.on(p.axis - 1) for p in places[last:]),
-    ]
-    given = {n: p for n, p in zip(body.inputs, within) if p is not None}
-    inner = _Slices(slices.batch, slices.count, inside=True).walk(body, given)
-    found = [inner.place(each) for each in body.outputs]
-    if found[: attrs["carries"]] != carried:
-        raise TogetherError
-    heads = [inner.made.get(each, each) for each in body.inputs]
-    results = [inner.made.get(each, each) for each in body.outputs]
+    starts = node.inputs[first:last]
+    carried = [p or _guess(slices, n) for p, n in zip(places[first:last], starts)]
+    rows = [place and place.on(place.axis - 1) for place in places[last:]]
+    sums = [p is None and is_zero(n) for p, n in zip(carried, starts)]
+    within = [*places[:first], *carried, *rows]
+    inner = _within(slices, attrs["body"], within, first, sums)
     outer = [*within[:last], *places[last:]]
     inputs = [
         slices.whole(each) if place is None else slices.of(each, place)
         for each, place in zip(node.inputs, outer)
     ]
-    changed = {**attrs, "body": Graph(tuple(heads), tuple(results))}
-    stacked = [p and p.on(p.axis + 1) for p in found[attrs["carries"] :]]
-    return bind("scan", *inputs, **changed), (*carried, *stacked)
+    outputs = attrs["body"].outputs
+    found = [inner.known(each) for each in outputs]
+    body = Graph(
+        tuple(inner.made.get(each, each) for each in attrs["body"].inputs),
+        tuple(inner.made.get(each, each) for each in outputs),
+    )
+    stacked = []
+    for place in found[attrs["carries"] :]:
+        if place == SUM:
+            raise TogetherError
+        stacked.append(place.on(place.axis + 1) if isinstance(place, _Place) else None)
+    made = bind("scan", *inputs, **{**attrs, "body": body})
+    return made, (*found[: attrs["carries"]], *stacked)
+
+
+def _within(
+    slices: _Slices,
+    body: Graph,
+    places: Sequence[_Place | None],
+    first: int,
+    sums: list[bool],
+) -> _Slices:
+    """Return the body of a scan for a slice; `sums` says which of what is carried may
+    add up."""
+    heads, outputs = body.inputs[first:], body.outputs
+    given = {n: p for n, p in zip(body.inputs, places) if p is not None}
+    adding = [head for head, adds in zip(heads, sums) if adds]
+    inner = _Slices(slices.batch, slices.count, inside=True).walk(body, given, adding)
+    really = [adds and out in inner.sums for adds, out in zip(sums, outputs)]
+    if really != sums:
+        return _within(slices, body, places, first, really)
+    wanted = [SUM if adds else p for adds, p in zip(sums, places[first:])]
+    if [inner.known(out) for out in outputs[: len(sums)]] != wanted:
+        raise TogetherError
+    return inner
 
 
 _RULES: dict[str, Rule] = {
