@@ -35,9 +35,10 @@ def _machine() -> Any:
 
 @cache
 def processor() -> str:
-    """Name the processor and what it has."""
+    """Name the processor and what it has, and what of it we may use."""
     features = llvm.get_host_cpu_features().flatten()
-    return f"{llvm.get_default_triple()} {llvm.get_host_cpu_name()} {features}"
+    name = f"{llvm.get_default_triple()} {llvm.get_host_cpu_name()} {features}"
+    return f"{name} {target()}"
 
 
 @cache

@@ -1,7 +1,8 @@
 """Floats of 32 bits as sums of three of 16, in the order of a matrix unit's tiles.
 
 A float has 24 significant bits, a bf16 number has 8 of them: the nearest bf16 number,
-the nearest to what is left, and what is left then, add up to the float exactly.
+the nearest to what is left, and what is left then, add up to the float exactly. Below
+1e-31 the last of them is a denormal number, which the unit takes for 0.
 
 A tile is 16 lines of 16 pairs. Positions k and k + 16 of a block are a pair: in which
 order a sum is taken is free, as long as both operands agree. The left operand has a
@@ -186,7 +187,8 @@ def _three(f: Function, pair: tuple[str, str]) -> list[str]:
     found, rests = [], list(pair)
     for last in (False, False, True):
         bits = [f.let(f"bitcast {_KIND} {each} to {_BITS}") for each in rests]
-        tops = bits if last else [_rounded(f, each) for each in bits]
+        # What is left last has eight bits, unless it is too small to have so many.
+        tops = [_topmost(f, each) if last else _rounded(f, each) for each in bits]
         low = f.let(f"lshr {_BITS} {tops[0]}, splat (i32 16)")
         found.append(f.let(f"or {_BITS} {low}, {tops[1]}"))
         floats = [f.let(f"bitcast {_BITS} {each} to {_KIND}") for each in tops]
@@ -196,8 +198,12 @@ def _three(f: Function, pair: tuple[str, str]) -> list[str]:
 
 def _rounded(f: Function, bits: str) -> str:
     """Return the nearest number of 8 significant bits."""
-    up = f.let(f"add {_BITS} {bits}, splat (i32 {1 << 15})")
-    return f.let(f"and {_BITS} {up}, splat (i32 {-1 << 16})")
+    return _topmost(f, f.let(f"add {_BITS} {bits}, splat (i32 {1 << 15})"))
+
+
+def _topmost(f: Function, bits: str) -> str:
+    """Return the upper halves of floats."""
+    return f.let(f"and {_BITS} {bits}, splat (i32 {-1 << 16})")
 
 
 def _turn(f: Function, tile: str) -> None:
