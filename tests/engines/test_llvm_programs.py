@@ -22,7 +22,7 @@ from pellucid.engines.program import Program
 from pellucid.errors import ArgumentError, DataError, EngineError, ShapeError
 from pellucid.ir.graph import Graph, Node, bind, input_node, results
 from pellucid.ir.types import TensorType
-from pellucid.passes.hoist import hoist
+from pellucid.passes.hoist import FEW, hoist
 from pellucid.passes.split import split_sums
 from pellucid.train.trainer import Trainer
 
@@ -357,3 +357,57 @@ def test_processes_that_share_a_cache_train_alike(tmp_path: Path) -> None:
     later = start().communicate(timeout=60)[0].split()
     assert found[0][1] == found[1][1] == later[1]
     assert int(later[0]) == 0  # all that it needed was there
+
+
+def test_what_few_steps_share_is_not_moved() -> None:
+    w, h = given((7, 7), "w"), given((3, 7), "h")
+    weight, state = given((7, 7), "w"), given((3, 7), "h")
+    body = Graph((weight, state), (product(state, weight),))
+    scan = bind("scan", w, h, body=body, consts=1, carries=1, length=FEW - 1,
+                reverse=False, keep="all")  # fmt: skip
+    graph = Graph((w, h), (results(scan)[0],))
+    assert turns(hoist(graph)) == 1
+
+
+# --- loops ---------------------------------------------------------------------------
+
+
+def loop(body: Graph, carries: int, length: int, *starts: Node) -> Graph:
+    """Return a scan that carries some of its inputs."""
+    scan = bind("scan", *starts, body=body, consts=0, carries=carries, length=length,
+                reverse=False, keep="all")  # fmt: skip
+    return Graph(starts, results(scan))
+
+
+def test_what_is_carried_is_overwritten_after_all_have_read_it() -> None:
+    """The new value does not read the old one; a neighbour of its shape does."""
+    old, one = given((40,), "a"), given((40,), "x")
+    body = Graph((old, one), (one + 1.0, old * 2.0, bind("tanh", old)))
+    graph = loop(body, 1, 9, given((40,), "a"), given((9, 40), "x"))
+    arrays = array((40,)), array((9, 40), seed=1)
+    wanted = NumpyEngine().compile(graph)(*arrays)
+    for found, other in zip(LlvmEngine().compile(graph)(*arrays), wanted):
+        np.testing.assert_allclose(found, other, rtol=1e-6)
+
+
+def test_a_loop_with_state_has_no_denormal_numbers_and_leaves_them_to_others() -> None:
+    carried = given((24,), "a")
+    halved = loop(Graph((carried,), (carried * 0.5,)), 1, 30, given((24,), "a"))
+    x = given((24,), "x")
+    once = Graph((x,), (x * 0.5,))
+    small = np.full(24, 2e-38, np.float32)
+    assert not LlvmEngine().compile(halved)(small)[0].any()
+    assert (LlvmEngine().compile(once)(small)[0] == small / 2).all()
+    assert (small / 2 > 0).all()  # nor does NumPy, in this thread, lose them
+
+
+@pytest.mark.parametrize("shape", [(5, 128), (3, 512), (4, 96), (9, 17), (1, 64)])
+def test_sums_over_rows_take_several_registers_at_a_time(
+    shape: tuple[int, int],
+) -> None:
+    x = given(shape, "x", "f64")
+    graph = Graph((x,), (bind("sum", x, axes=(0,)), bind("max", x, axes=(0,))))
+    values = array(shape, "f64")
+    total, most = LlvmEngine().compile(graph)(values)
+    np.testing.assert_allclose(total, values.sum(axis=0), rtol=1e-14, atol=1e-14)
+    np.testing.assert_array_equal(most, values.max(axis=0))
