@@ -313,13 +313,9 @@ class Parameter(Tensor):
         node = input_node(TensorType(array.shape, array.dtype), type(self).__name__)
         super().__init__(node, array, requires_grad=self.trained)
 
-    @property
-    def value(self) -> Array:
-        """Its number; what is assigned must have its shape and takes its dtype."""
-        return Tensor.value.fget(self)  # type: ignore[attr-defined, no-any-return]
-
-    @value.setter
+    @Tensor.value.setter  # type: ignore[attr-defined, untyped-decorator]
     def value(self, given: TensorLike) -> None:
+        """Set its number, which must have its shape and takes its dtype."""
         array = np.asarray(given, dtype=self.dtype)
         if array.shape != self.shape:
             raise ShapeError(

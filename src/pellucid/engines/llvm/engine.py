@@ -44,6 +44,10 @@ _FLOPS_A_RUN = 5e8
 """Operations that a processor does in a fraction of a second, for each byte of a
 vector."""
 
+_FIRST, _ALONE = ctypes.c_int64(0), ctypes.c_int64(1)
+"""The number of the only thread, and how many there are. Objects of `ctypes` are
+passed as they are, which is quicker than to say each time what an integer becomes."""
+
 
 @dataclass(frozen=True)
 class Compiled:
@@ -188,7 +192,7 @@ class LlvmProgram(Program):
         self._places = _Places(len(graph.inputs))
         self._table = np.zeros(len(graph.inputs) + len(graph.outputs), np.uintp)
         self._table_at, self._arena_at = (
-            each.ctypes.data for each in (self._table, self._arena)
+            ctypes.c_void_p(each.ctypes.data) for each in (self._table, self._arena)
         )
         self._lock = Lock()
 
@@ -216,17 +220,12 @@ class LlvmProgram(Program):
     def bind(self, *arrays: Any) -> Callable[..., tuple[Array, ...]]:
         """Return the program with its first inputs given."""
         given = [self._checked(i, each) for i, each in enumerate(arrays)]
+        return Bound(self.graph, given, self._enter, self._lock)
 
-        def run(table: int) -> None:
-            with self._lock:
-                self._enter(table)
-
-        return Bound(self.graph, given, run)
-
-    def _enter(self, table: int) -> None:
+    def _enter(self, table: ctypes.c_void_p) -> None:
         """Run on the inputs and outputs whose addresses stand in a table."""
         if self._threads == 1:
-            self._main(table, self._arena_at, 0, 1)
+            self._main(table, self._arena_at, _FIRST, _ALONE)
         else:
             run_together(self._address, table, self._arena_at, self._threads)
         if self._checked_gates:
@@ -261,7 +260,7 @@ class TimedProgram(LlvmProgram):
         start = lowered.cycles_at
         self._cycles = self._arena[start : start + size].view(np.int64)
 
-    def _enter(self, table: int) -> None:
+    def _enter(self, table: ctypes.c_void_p) -> None:
         self._cycles[:] = 0
         start = time.perf_counter()
         super()._enter(table)

@@ -75,14 +75,16 @@ class _Team:
                 target=_serve, args=given, name="pellucid", daemon=True
             ).start()
 
-    def run(self, main: int, io: int, arena: int, workers: int) -> int:
+    def run(
+        self, main: int, io: ctypes.c_void_p, arena: ctypes.c_void_p, workers: int
+    ) -> int:
         """Run a program with so many workers, or those who are there; return how
         many threads it had."""
         first, *others = self.lines[: 1 + workers]
         for line, lock in zip(others, self.locks):
             if line[0] == AWAY and lock.locked():
                 lock.release()
-        first[:3] = main, io, arena
+        first[:3] = main, io.value, arena.value
         threads: int = _native()[1](self.address, workers)
         return threads
 
@@ -126,7 +128,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_team)
 
 
-def run_together(main: int, io: int, arena: int, threads: int) -> int:
+def run_together(
+    main: int, io: ctypes.c_void_p, arena: ctypes.c_void_p, threads: int
+) -> int:
     """Let up to so many threads run the function at `main`; return how many did."""
     team = _own.team
     if team is None or team.size < threads - 1:
