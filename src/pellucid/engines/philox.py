@@ -13,10 +13,12 @@ from pellucid.ir.graph import Array
 
 __all__ = ["philox", "random_words"]
 
-_MULTIPLIERS = np.array([[0xD2511F53], [0xCD9E8D57]], np.uint64)
+_MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 _WEYL = 0x9E3779B9, 0xBB67AE85
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
+_AT_ONCE = 8192
+"""The counters that go through all rounds together: they stay in a cache."""
 
 
 def philox(counter: Array, key: Array) -> Array:
@@ -28,39 +30,53 @@ def philox(counter: Array, key: Array) -> Array:
     >>> [f"{word:08x}" for word in words[0]]
     ['6627e8d5', 'e169c58d', 'bc57ac4c', '9b00dbd8']
     """
-    words = np.ascontiguousarray(counter.T, np.uint64)
-    products, spare = np.empty((2, *words[::2].shape), np.uint64)
-    keys = [int(word) for word in key]
+    columns = np.ascontiguousarray(counter.T, np.uint64)
+    _ten_rounds(columns, key)
+    return columns.T.astype(np.uint32)
+
+
+def _ten_rounds(columns: Array, key: Array) -> None:
+    """Turn the words of counters, `u64[4, n]`, into random ones, in place."""
+    c0, c1, c2, c3 = columns
+    p0, p1 = np.empty((2, len(c0)), np.uint64)
+    m0, m1 = (np.uint64(each) for each in _MULTIPLIERS)
+    k0, k1 = key.tolist()
     for _ in range(10):
-        # In place: of four words, the even ones are multiplied, the odd ones wait.
-        np.multiply(words[::2], _MULTIPLIERS, out=products)
-        np.right_shift(products, _HALF, out=spare)
-        np.bitwise_xor(spare[1], words[1], out=words[0])
-        np.bitwise_xor(spare[0], words[3], out=words[2])
-        words[::2] ^= np.array(keys, np.uint64)[:, None]
-        np.bitwise_and(products[1], _LOW, out=words[1])
-        np.bitwise_and(products[0], _LOW, out=words[3])
-        keys = [(each + weyl) & 0xFFFFFFFF for each, weyl in zip(keys, _WEYL)]
-    return words.T.astype(np.uint32)
+        np.multiply(c0, m0, out=p0)
+        np.multiply(c2, m1, out=p1)
+        np.right_shift(p1, _HALF, out=c0)
+        np.right_shift(p0, _HALF, out=c2)
+        c0 ^= c1
+        c2 ^= c3
+        c0 ^= np.uint64(k0)
+        c2 ^= np.uint64(k1)
+        np.bitwise_and(p1, _LOW, out=c1)
+        np.bitwise_and(p0, _LOW, out=c3)
+        k0, k1 = (k0 + _WEYL[0]) & 0xFFFFFFFF, (k1 + _WEYL[1]) & 0xFFFFFFFF
 
 
 def random_words(key: Array, counter: Array, count: int) -> Array:
     """Return `count` words; `counter` gives the two upper words of each block's."""
     if count <= 4:
-        words = _block([0, 0, *counter.tolist()], key.tolist())
-        return np.array(words[:count], np.uint32)
-    blocks = np.arange(-(-count // 4), dtype=np.uint64)
-    full = np.empty((len(blocks), 4), np.uint32)
-    full[:, 0] = blocks & _LOW
-    full[:, 1] = blocks >> _HALF
-    full[:, 2:] = counter
-    return philox(full, key).reshape(-1)[:count]
+        block = _block([0, 0, *counter.tolist()], key.tolist())
+        return np.array(block[:count], np.uint32)
+    words = np.empty((-(-count // 4), 4), np.uint32)
+    for first in range(0, len(words), _AT_ONCE):
+        part = words[first : first + _AT_ONCE]
+        columns = np.empty((4, len(part)), np.uint64)
+        columns[0] = np.arange(first, first + len(part), dtype=np.uint64)
+        np.right_shift(columns[0], _HALF, out=columns[1])
+        columns[0] &= _LOW
+        columns[2:] = counter[:, None]
+        _ten_rounds(columns, key)
+        part[...] = columns.T
+    return words.reshape(-1)[:count]
 
 
 def _block(counter: list[int], key: list[int]) -> list[int]:
     """Return the words of one counter, in plain numbers: arrays cost more to call."""
     (c0, c1, c2, c3), (k0, k1) = counter, key
-    m0, m1 = _MULTIPLIERS[:, 0].tolist()
+    m0, m1 = _MULTIPLIERS
     for _ in range(10):
         p0, p1 = c0 * m0, c2 * m1
         c0, c1 = (p1 >> 32) ^ c1 ^ k0, p1 & 0xFFFFFFFF
