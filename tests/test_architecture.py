@@ -21,6 +21,7 @@ HEIGHT = {
     "files": 1,
     "closures": 1,
     "indexing": 1,
+    "memory": 1,
     "operators": 1,
     "ir": 2,
     "grad": 3,

@@ -185,6 +185,14 @@ def test_a_traced_draw_equals_the_eager_one(draw: Any) -> None:
 # --- permutations --------------------------------------------------------------------
 
 
+def test_rows_of_equal_words_keep_their_order() -> None:
+    key, n = random.key_of(6), 300_000
+    words = random_words(key.value, np.zeros(2, np.uint32), n)
+    assert len(np.unique(words)) < n
+    wanted = np.argsort(words, kind="stable")
+    assert np.array_equal(random.permutation(key, n), wanted)
+
+
 @pytest.mark.parametrize("n", [0, 1, 2, 7, 1000])
 def test_a_permutation_holds_every_number_once(n: int) -> None:
     order = random.permutation(random.key_of(4), n)

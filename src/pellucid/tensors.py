@@ -37,6 +37,7 @@ from pellucid.ir.graph import (
     toposort,
 )
 from pellucid.ir.types import Shape, TensorType
+from pellucid.memory import settled
 from pellucid.operators import Operators
 
 __all__ = [
@@ -315,7 +316,10 @@ class Parameter(Tensor):
 
     @Tensor.value.setter  # type: ignore[attr-defined, untyped-decorator]
     def value(self, given: TensorLike) -> None:
-        """Set its number, which must have its shape and takes its dtype."""
+        """Set its number, which must have its shape and takes its dtype.
+
+        It may be kept in other memory than the array that is given.
+        """
         array = np.asarray(given, dtype=self.dtype)
         if array.shape != self.shape:
             raise ShapeError(
@@ -324,7 +328,7 @@ class Parameter(Tensor):
                     expected=f"expected {self.type}, got shape {array.shape}",
                 )
             )
-        self._value = array
+        self._value = settled(array)
 
     def __repr__(self) -> str:
         return super().__repr__().replace("Tensor", type(self).__name__, 1)

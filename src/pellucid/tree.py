@@ -88,23 +88,21 @@ _END = object()
 
 
 def _rebuild(like: Any, leaves: Iterator[Any]) -> Any:
-    children = _children(like)
-    if children is None:
-        # `next` may raise StopIteration: `unflatten` turns it into our own error.
-        return next(leaves)
     if like is None:
         return None
-    built = []
-    for _, child in children:
-        built.append(_rebuild(child, leaves))
     if isinstance(like, dict):
-        return dict(zip(like, built))
-    if isinstance(like, tuple):
-        named = hasattr(like, "_fields")
-        return type(like)(*built) if named else tuple(built)
+        return {key: _rebuild(child, leaves) for key, child in like.items()}
     if isinstance(like, list):
-        return built
-    return replace(like, **{name: new for (name, _), new in zip(children, built)})
+        return [_rebuild(child, leaves) for child in like]
+    if isinstance(like, tuple):
+        built = [_rebuild(child, leaves) for child in like]
+        return type(like)(*built) if hasattr(like, "_fields") else tuple(built)
+    kind: Any = type(like)
+    names = _field_names(kind)
+    if names is None:
+        # `next` may raise StopIteration: `unflatten` turns it into our own error.
+        return next(leaves)
+    return replace(like, **{n: _rebuild(getattr(like, n), leaves) for n in names})
 
 
 def map_leaves(function: Callable[..., Any], tree: Any, *others: Any) -> Any:

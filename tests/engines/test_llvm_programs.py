@@ -23,6 +23,9 @@ from pellucid.errors import ArgumentError, DataError, EngineError, ShapeError
 from pellucid.ir.graph import Graph, Node, bind, input_node, results
 from pellucid.ir.types import TensorType
 from pellucid.passes.hoist import FEW, hoist
+
+from pellucid.memory import LINE
+from pellucid.passes.hoist import hoist
 from pellucid.passes.split import split_sums
 from pellucid.train.trainer import Trainer
 
@@ -118,6 +121,36 @@ def test_a_bound_program_answers_as_the_whole_one(engine: Any) -> None:
     first = answer(array((3, 4), seed=0))[0]
     answer(array((3, 4), seed=1))
     assert_same_bits(first, program(w, array((3, 4), seed=0))[0])  # it is its own
+
+
+def test_results_and_parameters_start_at_lines_of_the_cache() -> None:
+    x = given((3, 5), "x")
+    program = LlvmEngine().compile(Graph((x,), (x + x, bind("neg", x), x * x)))
+    weight = nn.Linear(5, 7).weight
+    room = np.zeros(36, np.float32)
+    for first in (0, 1):  # one of them cannot start a line
+        weight.value = room[first : first + 35].reshape(7, 5) + first
+        arrays = (*program(array((3, 5))), weight.value)
+        assert [each.ctypes.data % LINE for each in arrays] == [0, 0, 0, 0]
+        assert (weight.value == first).all()
+
+
+def test_a_state_is_found_again_where_it_was_made() -> None:
+    """What is given in another place, or again, is not taken for what was made."""
+    a, b = given((2, 3), "a"), given((2, 3), "b")
+    program = LlvmEngine().compile(Graph((a, b), (a + b, a - b)))
+    x, y = np.full((2, 3), 5, np.float32), np.full((2, 3), 3, np.float32)
+    for _ in range(3):
+        first, second = program(x, y)
+        assert (first == x + y).all()
+        assert (second == x - y).all()
+        x, y = program(first, second)
+        assert (x == first + second).all()
+        assert (y == first - second).all()
+        turned = program(y, x)
+        assert (turned[0] == x + y).all()
+        assert (turned[1] == y - x).all()
+        x, y = np.full((2, 3), 1, np.float32), turned[1]
 
 
 def test_a_bound_program_refuses_what_does_not_fit() -> None:

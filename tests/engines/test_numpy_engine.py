@@ -436,6 +436,14 @@ def test_a_draw_is_the_start_of_a_longer_draw() -> None:
     assert not np.intersect1d(longest, other).size
 
 
+def test_a_long_draw_is_cut_without_a_seam() -> None:
+    key, counter = np.array([1, 2], np.uint32), np.array([3, 4], np.uint32)
+    blocks = np.arange(20_000, dtype=np.uint32)
+    whole = np.stack([blocks, 0 * blocks, 0 * blocks + 3, 0 * blocks + 4], axis=1)
+    words = random_words(key, counter, 79_999)
+    assert np.array_equal(words, philox(whole, key).reshape(-1)[:79_999])
+
+
 def test_a_repeated_exponent_takes_no_short_cut() -> None:
     """NumPy takes the root where one ½ is repeated, and −inf has none."""
     x = input_node(TensorType((4,), "f64"), "x")

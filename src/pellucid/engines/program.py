@@ -43,6 +43,7 @@ class Program(ABC):
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
+        self._fits = [(each.shape, each.dtype) for each in graph.inputs]
 
     def __call__(self, *arrays: Any) -> tuple[Array, ...]:
         """Run on arrays of the graph's input types; returns its outputs."""
@@ -62,10 +63,10 @@ class Program(ABC):
 
     def _checked(self, index: int, given: Any) -> Array:
         array = np.asarray(given, order="C")
-        if index < len(self.graph.inputs):
-            node = self.graph.inputs[index]
-            if array.shape != node.shape or array.dtype != node.dtype:
-                raise misfit(node, array)
+        if index < len(self._fits):
+            shape, dtype = self._fits[index]
+            if array.shape != shape or array.dtype != dtype:
+                raise misfit(self.graph.inputs[index], array)
         return array
 
     @abstractmethod

@@ -13,7 +13,6 @@ import numpy as np
 
 from pellucid.engines.program import Engine, Program, cost_of
 from pellucid.ir.graph import Array, Graph
-from pellucid.random import key_of
 from pellucid.tensors import tensor
 from pellucid.tracing import bound
 from pellucid.train.columns import Data, Layout, arrays_of, some_rows
@@ -116,7 +115,7 @@ class Programs:
         """Return what a step knows of its run, as arrays."""
         dtype = next(iter(like.params.values())).dtype
         return [
-            key_of(plan.seed).value,
+            plan.key,
             np.array(epoch, np.int32),
             np.array(monitor, dtype),
         ]

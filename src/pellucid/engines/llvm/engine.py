@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib.metadata import version
+from itertools import accumulate
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -31,6 +32,8 @@ from pellucid.engines.program import Cost, Engine, Program
 from pellucid.errors import EngineError, message
 from pellucid.ir.graph import Array, Graph
 from pellucid.ir.text import render
+from pellucid.ir.types import TensorType
+from pellucid.memory import LINE, lines
 from pellucid.passes.batch_last import batch_last
 from pellucid.passes.hoist import hoist
 from pellucid.passes.rows import share_rows
@@ -155,23 +158,58 @@ def _compiler() -> str:
 
 
 class _Places:
-    """Where arrays start. NumPy takes a microsecond to say it: an array that comes
-    again in its place, as weights do, is not asked again."""
+    """Writes where the inputs of a call start into a table.
 
-    def __init__(self, count: int) -> None:
-        self._known: list[tuple[Any, int]] = [(_nothing, 0)] * count
+    NumPy takes a microsecond to say where an array starts. It is not asked where an
+    array comes again in its place, as data do, nor where the last call made what now
+    comes in the same place, as a state does.
+    """
 
-    def of(self, arrays: Sequence[Array]) -> list[int]:
-        """Return the addresses of the arrays of a call."""
-        known = self._known
-        for i, array in enumerate(arrays):
-            if known[i][0]() is not array:
-                known[i] = weakref.ref(array), array.ctypes.data
-        return [place for _, place in known]
+    def __init__(self, table: Array, count: int) -> None:
+        self._table = table
+        self._known: list[Any] = [_nothing] * count
+        self._made = self._known
+
+    def put(self, arrays: Sequence[Array]) -> None:
+        """Write the addresses of the inputs of a call."""
+        known, table = self._known, self._table
+        for i, (array, made) in enumerate(zip(arrays, self._made)):
+            if known[i]() is array:
+                continue
+            if made() is array:
+                table[i], known[i] = self._starts[i], made
+            else:
+                table[i], known[i] = array.ctypes.data, weakref.ref(array)
+
+    def returned(self, results: Sequence[Array], starts: Array) -> None:
+        """Note what a call made, and where."""
+        more = len(self._known) - len(results)
+        self._made = [*map(weakref.ref, results), *[_nothing] * more]
+        self._starts = starts
 
 
 def _nothing() -> None:
     """Stand for an array that is gone."""
+
+
+class _Results:
+    """Makes the arrays that a call returns, in one piece of memory."""
+
+    def __init__(self, types: Sequence[TensorType]) -> None:
+        sizes = [-(-each.nbytes // LINE) * LINE for each in types]
+        ends = list(accumulate(sizes, initial=0))
+        self._size = ends.pop()
+        self._offsets = np.array(ends, np.uintp)
+        self._arrays = [(t.shape, t.dtype, at) for t, at in zip(types, ends)]
+
+    def new(self) -> tuple[tuple[Array, ...], Array]:
+        """Return new arrays and their addresses."""
+        room, first = lines(self._size)
+        arrays = [
+            np.ndarray(shape, dtype, room, first + at)
+            for shape, dtype, at in self._arrays
+        ]
+        return tuple(arrays), self._offsets + np.uintp(room.ctypes.data + first)
 
 
 class LlvmProgram(Program):
@@ -189,8 +227,9 @@ class LlvmProgram(Program):
         room = np.zeros(whole + 64, np.uint8)
         start = -room.ctypes.data % 64
         self._arena = room[start : start + whole]
-        self._places = _Places(len(graph.inputs))
         self._table = np.zeros(len(graph.inputs) + len(graph.outputs), np.uintp)
+        self._places = _Places(self._table, len(graph.inputs))
+        self._results = _Results(graph.output_types)
         self._table_at, self._arena_at = (
             ctypes.c_void_p(each.ctypes.data) for each in (self._table, self._arena)
         )
@@ -209,13 +248,13 @@ class LlvmProgram(Program):
         return replace(super().cost(), arena=self._arena.size)
 
     def _run(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
-        inputs = [np.ascontiguousarray(each) for each in arrays]
-        outputs = [np.empty(each.shape, each.dtype) for each in self.graph.output_types]
-        ends = [each.ctypes.data for each in outputs]
+        outputs, starts = self._results.new()
         with self._lock:  # one arena serves one call at a time
-            self._table[:] = (*self._places.of(inputs), *ends)
+            self._places.put(arrays)
+            self._table[len(arrays) :] = starts
             self._enter(self._table_at)
-        return tuple(outputs)
+            self._places.returned(outputs, starts)
+        return outputs
 
     def bind(self, *arrays: Any) -> Callable[..., tuple[Array, ...]]:
         """Return the program with its first inputs given."""
