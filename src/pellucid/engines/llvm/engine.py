@@ -1,7 +1,7 @@
 """The llvm engine: a graph becomes one native program.
 
 What is compiled is kept: in memory by the graph, on disk by the graph's text, the
-processor and the versions of Pellucid and LLVM.
+processor, the compiler's own source and the version of LLVM.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from importlib.metadata import version
 from itertools import accumulate
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import llvmlite
 import numpy as np
 
 from pellucid.engines.llvm import debug
@@ -142,18 +142,17 @@ def _lowered(graph: Graph, timed: bool = False) -> Lowered:
 
 def _digest(graph: Graph) -> str:
     """Return a name for all that decides the machine code of a graph."""
-    facts = (_compiler(), version("llvmlite"), processor(), render(graph))
+    facts = (_compiler(), llvmlite.__version__, processor(), render(graph))
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
 
 @cache
 def _compiler() -> str:
     """Return a digest of the compiler itself: another one may write other code."""
-    package = Path(__file__).parents[2]
-    files = [*package.glob("engines/llvm/*.py"), *package.glob("passes/*.py")]
-    digest = hashlib.sha256(version("pellucid").encode())
-    for each in sorted(files):
-        digest.update(each.read_bytes())
+    package, digest = Path(__file__).parents[2], hashlib.sha256()
+    for part in ("dtypes.py", "ir/*.py", "passes/*.py", "engines/llvm/*.py"):
+        for each in sorted(package.glob(part)):
+            digest.update(each.read_bytes())
     return digest.hexdigest()
 
 
