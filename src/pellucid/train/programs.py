@@ -19,7 +19,13 @@ from pellucid.train.columns import Data, Layout, arrays_of, some_rows
 from pellucid.train.feed import Feed, Part
 from pellucid.train.plan import Plan
 from pellucid.train.state import TrainState
-from pellucid.train.step import Recipe, epoch_graph, evaluate_graph, predict_graph
+from pellucid.train.step import (
+    Recipe,
+    epoch_graph,
+    evaluate_graph,
+    predict_graph,
+    step_graph,
+)
 
 __all__ = ["EpochResult", "Programs"]
 
@@ -54,7 +60,8 @@ class Programs:
     def __init__(self, recipe: Recipe, engine: Engine) -> None:
         self.recipe, self.engine = recipe, engine
         self._built: dict[Any, Program] = {}
-        self._steps: dict[Any, int] = {}
+        self._steps: dict[Any, tuple[Graph, int]] = {}
+        self._shapes: dict[Layout, Any] = {}
         self._outputs: list[str] = [""]
         self._feed: Feed | None = None
 
@@ -76,8 +83,10 @@ class Programs:
         entry = self.feed(plan).entry
         sizes = part.steps, plan.batch, part.rest
         program = self._program(
-            ("epoch", *sizes, entry),
-            partial(epoch_graph, self.recipe, state, entry, *sizes),
+            ("epoch", sizes, entry),
+            lambda: epoch_graph(
+                self.recipe, state, entry, self._step(state, plan)[0], sizes
+            ),
         )
         leaves = [self.engine.place(each, wide=True) for each in state.leaves()]
         found = program(*leaves, *part.fixed, *run, *part.moving)
@@ -101,12 +110,16 @@ class Programs:
         Between two runs training can be stopped and a lost number is noticed; so a
         run is kept to a fraction of a second, by the arithmetic of a step.
         """
+        few = int(self.engine.flops_a_run) // max(1, self._step(state, plan)[1])
+        return min(max(few, 1), _MOST_STEPS)
+
+    def _step(self, state: TrainState, plan: Plan) -> tuple[Graph, int]:
+        """Return the graph of a step of a plan's batch size, and its arithmetic."""
         entry = self.feed(plan).entry
         key = plan.batch, entry
         if key not in self._steps:
-            one = epoch_graph(self.recipe, state, entry, 1, plan.batch, 0)
-            few = int(self.engine.flops_a_run) // max(1, cost_of(one).flops)
-            self._steps[key] = min(max(few, 1), _MOST_STEPS)
+            graph = step_graph(self.recipe, state, entry, plan.batch)
+            self._steps[key] = graph, cost_of(graph).flops
         return self._steps[key]
 
     def run_of(
@@ -173,6 +186,17 @@ class Programs:
             return None
         call, engine = program.bind(*self._leaves(state)), self.engine
         return lambda X: engine.fetch(call(engine.place(X, split=0)))[0]
+
+    def outputs(self, state: TrainState, data: Data) -> Any:
+        """Return nodes that show the shapes of what the model gives for some rows; a
+        dict where it gives one. Nothing is compiled."""
+        layout, rows = Layout.of(data), len(next(iter(data.values())))
+        if layout not in self._shapes:
+            given = self.recipe, state, layout, rows, self.engine.rows_at_once
+            graph, names = predict_graph(*given)
+            named = dict(zip(names, graph.outputs))
+            self._shapes[layout] = named.get("", named)
+        return self._shapes[layout]
 
     def _predicting(self, state: TrainState, data: Data) -> tuple[Program, Layout]:
         """Return the program that predicts for some rows, and how it reads them."""

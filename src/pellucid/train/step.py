@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -38,6 +38,7 @@ __all__ = [
     "evaluate_graph",
     "predict_graph",
     "replay_graph",
+    "step_graph",
     "traced_step",
 ]
 
@@ -186,18 +187,38 @@ def _index(count: int, name: str) -> Tensor:
     return symbol(TensorType((count,), np.dtype(np.int32)), name)
 
 
+Sizes: TypeAlias = tuple[int, int, int]
+"""Of a part of an epoch: whole steps, the rows of each, and the rows that remain."""
+
+
 # --- the epoch -------------------------------------------------------------------
 
 
+def step_graph(recipe: Recipe, like: TrainState, data: Entry, batch: int) -> Graph:
+    """Return one step of `batch` rows, as the body of an epoch's scan.
+
+    Inputs: the fixed part of the data, the run, the state's leaves, what moves with
+    the step. Outputs: the new state's leaves, then the record: `Objective.columns`.
+    """
+    state, fixed = like.as_symbols(), _symbols(data.fixed)
+    run, rows = Run.symbols(_loss_dtype(like)), _symbols(data.moving, batch)
+    found = _step(recipe, state, run, data.batch(fixed, rows))
+    return graph_of(
+        [*fixed, *run.tensors(), *state.leaves(), *rows],
+        [*found.state.leaves(), *found.record],
+    )
+
+
 def epoch_graph(
-    recipe: Recipe, like: TrainState, data: Entry, steps: int, batch: int, rest: int
+    recipe: Recipe, like: TrainState, data: Entry, step: Graph, sizes: Sizes
 ) -> Graph:
-    """Return `steps` steps of `batch` rows, then one of `rest` rows if there are any.
+    """Return the steps of a part of an epoch: `step` is one of the whole ones.
 
     Inputs: the state's leaves, the fixed part of the data, the run, what moves with
     the steps, `[steps, batch, …]`, and with the rest, `[rest, …]`. Outputs: the new
     state's leaves, then the record of every step: `Objective.columns`.
     """
+    steps, batch, rest = sizes
     state, fixed = like.as_symbols(), _symbols(data.fixed)
     run = Run.symbols(_loss_dtype(like))
     whole = _symbols(data.moving, steps, batch) if steps else []
@@ -205,7 +226,7 @@ def epoch_graph(
     inputs = [*state.leaves(), *fixed, *run.tensors(), *whole, *tail]
     records: list[list[Tensor]] = []
     if steps:
-        state, record = _scan_steps(recipe, state, run, data, fixed, whole)
+        state, record = _scan_steps(step, state, [*fixed, *run.tensors()], whole)
         records.append(record)
     if rest:
         found = _step(recipe, state, run, data.batch(fixed, tail))
@@ -225,34 +246,18 @@ def _loss_dtype(state: TrainState) -> Any:
 
 
 def _scan_steps(
-    recipe: Recipe,
-    state: TrainState,
-    run: Run,
-    data: Entry,
-    fixed: list[Tensor],
-    moving: list[Tensor],
+    step: Graph, state: TrainState, consts: list[Tensor], moving: list[Tensor]
 ) -> tuple[TrainState, list[Tensor]]:
-    steps, batch = moving[0].shape[:2]
-    inner, inner_fixed = state.as_symbols(), _symbols(data.fixed)
-    inner_run = Run.symbols(run.monitor.dtype)
-    slices = _symbols(data.moving, batch)
-    found = _step(recipe, inner, inner_run, data.batch(inner_fixed, slices))
-    consts = [*inner_fixed, *inner_run.tensors()]
-    body = graph_of(
-        [*consts, *inner.leaves(), *slices],
-        [*found.state.leaves(), *found.record],
-    )
     carried = state.leaves()
     outputs = apply_many(
         "scan",
-        *fixed,
-        *run.tensors(),
+        *consts,
         *carried,
         *moving,
-        body=body,
+        body=step,
         consts=len(consts),
         carries=len(carried),
-        length=steps,
+        length=moving[0].shape[0],
         reverse=False,
         keep="all",
     )

@@ -260,7 +260,7 @@ class Trainer:
         losses = classes_wanted(data, self.programs.recipe.objective)
         if losses:
             row = {k: v[:1] for k, v in data.items() if k.split(".")[0] == "x"}
-            check_classes(data, losses, self.programs.predict(state, row))
+            check_classes(data, losses, self.programs.outputs(state, row))
 
     # --- after training ---
 
