@@ -31,11 +31,15 @@ _LOSS = (0.2, 1.2)
 
 @dataclass
 class _Process:
-    """One peer's program; the caches of all libraries lie in a folder of ours."""
+    """One peer's program; the caches of all libraries lie in folders of ours.
+
+    Python finds bytecode, as it does where packages are installed.
+    """
 
     peer: str
     data: Path
     home: Path
+    bytecode: Path
     cached: bool
     loss: float = 0.0
     failure: str = ""
@@ -45,6 +49,8 @@ class _Process:
         with tempfile.TemporaryDirectory() as empty:
             home = str(self.home if self.cached else empty)
             environment = {**os.environ, "XDG_CACHE_HOME": home}
+            environment["PYTHONPYCACHEPREFIX"] = str(self.bytecode)
+            environment.pop("PYTHONDONTWRITEBYTECODE", None)
             if self.cached:
                 environment["JAX_COMPILATION_CACHE_DIR"] = home + "/jax"
                 environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
@@ -65,13 +71,14 @@ class _Process:
 
 
 def measure_cold(row: Row, names: list[str], settings: Settings) -> RowResult:
-    """Run every peer's program in turn; the first round fills the file cache."""
+    """Run every peer's program in turn; the first round fills the caches of files and
+    of bytecode."""
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder, "data.npz")
         x, y = examples(row)
         np.savez(data, x=x, y=y)
         processes = {
-            name: _Process(name, data, Path(folder, f"cache-{name}"), row.cached)
+            name: _Process(name, data, *_places(folder, name), row.cached)
             for name in COLD
             if name in names
         }
@@ -82,6 +89,10 @@ def measure_cold(row: Row, names: list[str], settings: Settings) -> RowResult:
     results = {name: _result(each, samples[name]) for name, each in processes.items()}
     ours = results.pop(OURS)
     return RowResult(row, replace(ours, busy=1.0), tuple(results.values()))
+
+
+def _places(folder: str, name: str) -> tuple[Path, Path]:
+    return Path(folder, f"cache-{name}"), Path(folder, f"bytecode-{name}")
 
 
 def _result(process: _Process, samples: list[float]) -> PeerResult:
