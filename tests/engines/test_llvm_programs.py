@@ -22,10 +22,8 @@ from pellucid.engines.program import Program
 from pellucid.errors import ArgumentError, DataError, EngineError, ShapeError
 from pellucid.ir.graph import Graph, Node, bind, input_node, results
 from pellucid.ir.types import TensorType
-from pellucid.passes.hoist import FEW, hoist
-
 from pellucid.memory import LINE
-from pellucid.passes.hoist import hoist
+from pellucid.passes.hoist import FEW, hoist
 from pellucid.passes.split import split_sums
 from pellucid.train.trainer import Trainer
 
