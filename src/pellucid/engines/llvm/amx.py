@@ -142,7 +142,8 @@ def _pass(one: _One, first: int, deep: int) -> None:
     whole = more.deep * THIRDS
 
     def chunk(i: str, rows: int) -> None:
-        bring(f, less, sources[0], (i, rows), (first, deep), one.own, one.worst)
+        into = (first, deep), one.own, one.worst
+        bring(one.kernel, less, sources[0], (i, rows), *into)
 
         def strip(j: str, count: int) -> None:
             if one.ready:
@@ -150,7 +151,8 @@ def _pass(one: _One, first: int, deep: int) -> None:
                 at = f.let(f"getelementptr i8, ptr {one.ready}, i64 {at}")
                 theirs = _Tiles(at, whole)
             else:
-                bring(f, more, sources[1], (j, count), (first, deep), strips, one.worst)
+                into = (first, deep), strips, one.worst
+                bring(one.kernel, more, sources[1], (j, count), *into)
                 theirs = _Tiles(strips, step)
 
             def pair(c: str, width: int) -> None:

@@ -202,6 +202,10 @@ class Function:
         after = self.let("add i64 %thread, 1")
         return self.let(f"icmp eq i64 {after}, %threads")
 
+    def define(self, name: str, parameters: str) -> str:
+        """Return the function, which gives nothing back."""
+        return f"define internal void @{name}({parameters}) {{\n{self.text()}\n}}\n"
+
     def text(self) -> str:
         """Return the body."""
         if not self.block.end:

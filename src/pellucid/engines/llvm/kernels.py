@@ -44,10 +44,18 @@ class Kernel:
     """Whether threads share the work."""
     f: Function = field(default_factory=Function)
     buffers: dict[Node, str] = field(default_factory=dict)
+    helpers: dict[str, str] = field(default_factory=dict)
+    """The text of functions that it calls, and their names in it."""
 
     def pointer(self, node: Node) -> str:
         """Return the parameter that points to a node's memory."""
         return self.buffers.setdefault(node, f"%p{len(self.buffers)}")
+
+    def helper(self, f: Function, parameters: str) -> str:
+        """Return the name by which the kernel calls another function."""
+        self.f.declared |= f.declared
+        text = f.define("K", parameters)
+        return self.helpers.setdefault(text, f"H{len(self.helpers)}")
 
     def nest(
         self, sizes: Sequence[int], vector: int | None = None, lanes: int = 1
@@ -60,8 +68,7 @@ class Kernel:
         pointers = [f"ptr {each}" for each in self.buffers.values()]
         if self.shared:
             pointers += ["i64 %thread", "i64 %threads"]
-        parameters = ", ".join(pointers)
-        return f"define internal void @{name}({parameters}) {{\n{self.f.text()}\n}}\n"
+        return self.f.define(name, ", ".join(pointers))
 
 
 def strided(node: Node, stored: set[Node]) -> tuple[Node, int, tuple[int, ...]] | None:

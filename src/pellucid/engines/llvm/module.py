@@ -126,7 +126,9 @@ class Module:
     def call(self, kernel: Kernel, pointers: dict[Node, str], label: str) -> None:
         """Call a kernel; write it if its text is new."""
         text = kernel.text("K")
-        name = self.kernels.setdefault(text, f"k{len(self.kernels)}")
+        for each, called in kernel.helpers.items():
+            text = text.replace(f"@{called}(", f"@{self._named(each)}(")
+        name = self._named(text)
         self.declared |= kernel.f.declared
         passed = ", ".join(
             "ptr "
@@ -140,6 +142,10 @@ class Module:
         self.main.do(f"call void @{name}({passed})")
         self._dirty = True
         self._count(start, f"{name} {label}")
+
+    def _named(self, text: str) -> str:
+        """Return the name of a function, the same for the same text."""
+        return self.kernels.setdefault(text, f"k{len(self.kernels)}")
 
     def _gather_for(self, shared: bool) -> None:
         """Bring all threads, or the first one alone, to the next call."""

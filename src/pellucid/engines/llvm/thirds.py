@@ -45,14 +45,14 @@ def thirds(kernel: Kernel, side: Side, room: Node) -> None:
         place = affine(f, side.marks, (part, side.deep * THIRDS))
         tiles = f.let(f"getelementptr i8, ptr {to}, i64 {place}")
         row = f.let(f"mul nsw i64 {block}, {BLOCK}")
-        bring(f, side, base, (row, BLOCK), (0, side.deep), tiles, worst)
+        bring(kernel, side, base, (row, BLOCK), (0, side.deep), tiles, worst)
         mark = f.let(f"getelementptr i8, ptr {to}, i64 {affine(f, 0, (part, LINE))}")
         found = f.let(f"load {_BITS}, ptr {worst}")
         f.do(f"store {_BITS} {found}, ptr {mark}, align {LINE}")
 
 
 def bring(
-    f: Function,
+    kernel: Kernel,
     side: Side,
     source: str,
     rows: tuple[str, int],
@@ -65,36 +65,53 @@ def bring(
     Both are (start, length). Numbers beyond the edges are zero. `worst` points to the
     bits of the largest numbers so far.
     """
-    (first, count), (begin, length) = rows, deep
-    loops = [-(-count // BLOCK), length]
+    name = kernel.helper(*_bringing(side))
+    blocks = -(-rows[1] // BLOCK)
+    sizes = side.free, side.inner, side.count, side.depth
+    numbers = (rows[0], blocks, *deep, *sizes)
+    passed = ", ".join(f"i64 {each}" for each in numbers)
+    pointers = f"ptr {source}, ptr {tiles}, ptr {worst}"
+    kernel.f.do(f"call void @{name}({pointers}, {passed})")
+
+
+def _bringing(side: Side) -> tuple[Function, str]:
+    """Return the function that does it for all sides of this form, and its
+    parameters."""
+    f = Function()
+    local = f.let(f"alloca {_BITS}")
+    f.do(f"store {_BITS} {f.let(f'load {_BITS}, ptr %worst')}, ptr {local}")
     with ExitStack() as stack:
         # Memory is read along its rows.
-        order = (1, 0) if side.free == 1 else (0, 1)
-        counters = {i: stack.enter_context(f.loop(loops[i])) for i in order}
-        block, k = counters[0], counters[1]
-        row = affine(f, 0, (block, BLOCK), (first, 1))
-        inner = affine(f, begin * DEPTH, (k, DEPTH))
-        place = affine(f, 0, (row, side.free), (inner, side.inner))
-        corner = f.let(f"getelementptr float, ptr {source}, i64 {place}")
-        place = affine(f, 0, (block, length * THIRDS), (k, THIRDS))
-        tile = f.let(f"getelementptr i8, ptr {tiles}, i64 {place}")
-        free = _left(f, side.count, row, BLOCK)
-        left = _left(f, side.depth, inner, DEPTH)
-        _block(f, side, corner, (free, left), tile, worst)
+        loops = {"block": "%blocks", "k": "%length"}
+        order = reversed(loops) if side.free == 1 else loops
+        counters = {n: stack.enter_context(f.loop(loops[n])) for n in order}
+        block, k = counters["block"], counters["k"]
+        row = affine(f, 0, (block, BLOCK), ("%first", 1))
+        inner = affine(f, 0, (k, DEPTH), ("%begin", DEPTH))
+        place = affine(f, 0, (row, "%free"), (inner, "%inner"))
+        corner = f.let(f"getelementptr float, ptr %source, i64 {place}")
+        step = f.let(f"mul nsw i64 %length, {THIRDS}")
+        place = affine(f, 0, (block, step), (k, THIRDS))
+        tile = f.let(f"getelementptr i8, ptr %tiles, i64 {place}")
+        left = (
+            f.let(f"sub nsw i64 %count, {row}") if side.count % BLOCK else "",
+            f.let(f"sub nsw i64 %depth, {inner}") if side.depth % DEPTH else "",
+        )
+        _block(f, side, corner, left, tile, local)
+    f.do(f"store {_BITS} {f.let(f'load {_BITS}, ptr {local}')}, ptr %worst")
+    numbers = "first", "blocks", "begin", "length", "free", "inner", "count", "depth"
+    parameters = ", ".join(f"i64 %{each}" for each in numbers)
+    pointers = "ptr %source, ptr %tiles, ptr %worst"
+    return f, f"{pointers}, {parameters}"
 
 
-def affine(f: Function, start: int, *terms: tuple[str, int]) -> str:
+def affine(f: Function, start: int, *terms: tuple[str, int | str]) -> str:
     """Return start + Σ counter · factor."""
     total = str(start)
     for counter, factor in terms:
         moved = f.let(f"mul nsw i64 {counter}, {factor}")
         total = f.let(f"add nsw i64 {total}, {moved}")
     return total
-
-
-def _left(f: Function, count: int, start: str, size: int) -> str:
-    """Return how many there are from a start on; nothing where all blocks are full."""
-    return f.let(f"sub nsw i64 {count}, {start}") if count % size else ""
 
 
 def _block(
@@ -126,7 +143,7 @@ def _along_row(
     """Return 32 inner positions of a row."""
     free, inner = left
     row = f.let(
-        f"getelementptr float, ptr {corner}, i64 {affine(f, 0, (line, side.free))}"
+        f"getelementptr float, ptr {corner}, i64 {affine(f, 0, (line, '%free'))}"
     )
     half = f.let(f"getelementptr float, ptr {row}, i64 {BLOCK}")
     count = inner or (str(DEPTH) if free else "")
@@ -145,9 +162,9 @@ def _along_pair(
     found = []
     for start in (0, BLOCK):
         k = f.let(f"add nsw i64 {line}, {start}")
-        place = f.let(f"mul nsw i64 {k}, {side.inner}")
+        place = f.let(f"mul nsw i64 {k}, %inner")
         address = f.let(f"getelementptr float, ptr {corner}, i64 {place}")
-        _fetch(f, address, DEPTH * side.inner)
+        _fetch(f, address)
         count = free or (str(BLOCK) if inner else "")
         if inner:
             there = f.let(f"icmp slt i64 {k}, {inner}")
@@ -156,8 +173,9 @@ def _along_pair(
     return found[0], found[1]
 
 
-def _fetch(f: Function, address: str, beyond: int) -> None:
+def _fetch(f: Function, address: str) -> None:
     """Ask for what the next block reads: no processor foresees steps of a page."""
+    beyond = f.let(f"mul nsw i64 %inner, {DEPTH}")
     ahead = f.let(f"getelementptr float, ptr {address}, i64 {beyond}")
     f.declared.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
     f.do(f"call void @llvm.prefetch.p0(ptr {ahead}, i32 0, i32 2, i32 1)")
