@@ -107,12 +107,14 @@ def _one(plan: _Plan, a: Matrix, b: Matrix, panel: int, out: str) -> None:
     shape, tile, f = plan.shape, plan.tile, plan.kernel.f
     passes = -(-shape.k // DEEP)
     depth = -(-shape.k // passes) if passes else 0
-    for first in range(0, shape.k, depth or 1):
-        deep = min(depth, shape.k - first)
 
-        def column(j: str, columns: int, first: int = first, deep: int = deep) -> None:
+    def through(first: str, deep: int) -> None:
+        """Go through some inner positions."""
+
+        def column(j: str, columns: int) -> None:
             place = f.let(f"mul nsw i64 {j}, {panel // tile.columns}")
-            place = f.let(f"add nsw i64 {place}, {first * b.row}")
+            skipped = f.let(f"mul nsw i64 {first}, {b.row}")
+            place = f.let(f"add nsw i64 {place}, {skipped}")
             right = Matrix(moved(plan.kernel, plan.size, b.pointer, place), b.row, 1)
 
             def row(i: str, rows: int) -> None:
@@ -124,6 +126,15 @@ def _one(plan: _Plan, a: Matrix, b: Matrix, panel: int, out: str) -> None:
             over(f, shape.m, tile.rows, plan.share == "rows", row)
 
         over(f, shape.n, tile.columns, plan.share == "columns", column)
+
+    whole, rest = divmod(shape.k, depth) if depth else (0, 0)
+    if whole > 1:
+        with f.loop(whole) as index:
+            through(f.let(f"mul nsw i64 {index}, {depth}"), depth)
+    elif whole:
+        through("0", depth)
+    if rest:
+        through(str(whole * depth), rest)
 
 
 def _tile_loop(
@@ -137,10 +148,10 @@ def _tile_loop(
     j: str,
     rows: int,
     columns: int,
-    first: int,
+    first: str,
     depth: int,
 ) -> None:
-    """Fill one tile of the result."""
+    """Add to one tile of the result what some inner positions bring."""
     f, kind, size = kernel.f, tile.kind, Kind(tile.kind.dtype)
     vectors = -(-columns // kind.lanes)
     masks = [mask_of(kind, columns - v * kind.lanes) for v in range(vectors)]
@@ -151,12 +162,11 @@ def _tile_loop(
     ]
     for r in range(rows):
         for v in range(vectors):
-            start = kind.constant(0)
-            if first:
-                start = load(f, kind, results[r][v], masks[v])
+            start = _before(f, kind, results[r][v], masks[v], first)
             f.do(f"store {kind} {start}, ptr {cells[r][v]}")
     place = f.let(f"mul nsw i64 {i}, {a.row}")
-    place = f.let(f"add nsw i64 {place}, {first * a.column}")
+    skipped = f.let(f"mul nsw i64 {first}, {a.column}")
+    place = f.let(f"add nsw i64 {place}, {skipped}")
     left = moved(kernel, size, a.pointer, place)
     if depth:
         with f.loop(depth) as k:
@@ -165,6 +175,16 @@ def _tile_loop(
         for v in range(vectors):
             value = f.let(f"load {kind}, ptr {cells[r][v]}")
             store(f, kind, value, results[r][v], masks[v])
+
+
+def _before(f: Function, kind: Kind, result: str, mask: str, first: str) -> str:
+    """Return what the result has before a pass: 0 before the first."""
+    zero = kind.constant(0)
+    if first == "0":
+        return zero
+    there = load(f, kind, result, mask)
+    later = f.let(f"icmp ne i64 {first}, 0")
+    return f.let(f"select i1 {later}, {kind} {there}, {kind} {zero}")
 
 
 def _step(
