@@ -502,7 +502,7 @@ def whole_axes(x: Tensor, axis: int | Sequence[int] | None) -> tuple[int, ...]:
     """Return axes as non-negative numbers; None means all."""
     if axis is None:
         return tuple(range(x.ndim))
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    axes = (axis,) if isinstance(axis, int | np.integer) else tuple(axis)
     for each in axes:
         if not -x.ndim <= each < x.ndim:
             raise ShapeError(f"axis {each} is not an axis of {x.type}")

@@ -133,6 +133,7 @@ def test_whole_numbers_are_rounded_to_themselves() -> None:
         found = function(tensor([-3, 2]))
         assert found.dtype == np.int64
         assert found.value.tolist() == [-3, 2]
+        assert function(tensor(np.array([3, 2], np.uint8))).value.tolist() == [3, 2]
 
 
 def test_no_gradient_flows_through_stop_gradient() -> None:
@@ -168,6 +169,30 @@ def test_the_place_of_the_largest_and_smallest(
     found = getattr(F, name)(tied, axis=axis, keepdims=keepdims).value
     expected = getattr(np, name)(tied, axis=axis, keepdims=keepdims)
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([[1, 0, 255], [7, 7, 2]], np.uint8),
+        np.array([[5, np.iinfo(np.int64).min], [0, 1]]),
+        np.array([[True, False], [True, True]]),
+    ],
+)
+@pytest.mark.parametrize("axis", [None, 0, 1])
+def test_the_place_of_the_smallest_whole_number(values: Any, axis: Any) -> None:
+    found = F.argmin(values, axis).value
+    np.testing.assert_array_equal(found, values.argmin(axis))
+
+
+def test_the_place_of_the_largest_is_refused_along_an_axis_that_is_not_there() -> None:
+    for x, axis in ((X, 2), (X, -3), (1.0, 0)):
+        with pytest.raises(ShapeError, match=f"axis {axis} is not an axis of f"):
+            F.argmax(x, axis)
+
+
+def test_an_axis_may_be_a_number_of_numpy() -> None:
+    np.testing.assert_array_equal(F.max(X, np.int64(1)).value, X.max(1))
 
 
 def test_truths_are_counted_by_sum_and_averaged_by_mean() -> None:
@@ -312,6 +337,12 @@ def test_one_hot_has_a_one_at_each_label_and_none_for_a_label_outside() -> None:
     assert found.shape == (2, 2, 3)
     assert found.value[0].tolist() == [[1, 0, 0], [0, 0, 1]]
     assert found.value[1].tolist() == [[0, 1, 0], [0, 0, 0]]
+
+
+def test_one_hot_of_bytes_has_a_single_one_among_more_classes_than_bytes() -> None:
+    found = F.one_hot(np.array([0, 44], np.uint8), 301).value
+    assert found.argmax(1).tolist() == [0, 44]
+    assert found.sum(1).tolist() == [1.0, 1.0]
 
 
 def test_every_public_name_has_a_docstring() -> None:

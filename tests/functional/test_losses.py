@@ -117,6 +117,14 @@ def test_huber_refuses_a_delta_that_is_not_above_zero() -> None:
         F.huber(leaf(X), leaf(Y), delta=0)
 
 
+def test_the_smooth_error_is_the_absolute_one_where_beta_is_zero() -> None:
+    found = F.smooth_l1(leaf(X), leaf(Y), beta=0.0).item()
+    assert found == F.mae(leaf(X), leaf(Y)).item()
+    assert slope(lambda x: F.smooth_l1(x, tensor([0.0]), beta=0.0), [0.5]) == 1.0
+    with pytest.raises(ArgumentError, match="beta must be at least 0, not -1"):
+        F.smooth_l1(leaf(X), leaf(Y), beta=-1)
+
+
 # --- classes ---------------------------------------------------------------------
 
 
@@ -137,6 +145,13 @@ def test_cross_entropy_of_shares_agrees_with_optax(smoothing: float) -> None:
         ).mean(),
         X,
     )
+
+
+def test_labels_may_be_bytes_where_there_are_more_classes_than_bytes() -> None:
+    scores = np.random.default_rng(0).normal(size=(2, 300))
+    labels = np.array([0, 200])
+    found = F.cross_entropy(leaf(scores), tensor(labels.astype(np.uint8)))
+    assert found.item() == F.cross_entropy(leaf(scores), tensor(labels)).item()
 
 
 def test_labels_and_one_hot_give_the_same() -> None:

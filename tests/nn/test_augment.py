@@ -279,6 +279,20 @@ def test_augmentation_is_saved_with_a_model(tmp_path: Any) -> None:
 # --- bad input ---
 
 
+@pytest.mark.parametrize(
+    ("top", "left", "words"),
+    [
+        ([0, 3], [0, 0], "image 1 begins at row 3 · expected 0 to 2, so"),
+        ([0, 0], [-1, 0], "image 0 begins at column -1 · expected 0 to 2, .* pad the"),
+    ],
+)
+def test_a_window_that_does_not_lie_inside_is_refused(
+    top: list[int], left: list[int], words: str
+) -> None:
+    with pytest.raises(ArgumentError, match=words):
+        F.crop_each(X[:2], top, left, (5, 4))
+
+
 def test_images_of_another_rank_are_refused_by_the_layer(layer: Layer) -> None:
     with pytest.raises(ShapeError, match=r"^\w+\(.*\): got 3 axes, expected 4: \[bat"):
         layer(X[0])

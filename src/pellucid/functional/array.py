@@ -13,7 +13,15 @@ from typing import TypeAlias
 
 from pellucid.configuration import current
 from pellucid.dtypes import is_float
-from pellucid.tensors import Tensor, TensorLike, apply, as_tensor, expand, meet
+from pellucid.tensors import (
+    Tensor,
+    TensorLike,
+    apply,
+    as_tensor,
+    expand,
+    meet,
+    whole_axes,
+)
 
 __all__ = [
     "abs",
@@ -180,7 +188,8 @@ def floor(x: TensorLike) -> Tensor:
 
 def ceil(x: TensorLike) -> Tensor:
     """Return the smallest whole number that is not below x. The derivative is 0."""
-    return -floor(-as_tensor(x))
+    x = as_tensor(x)
+    return -floor(-x) if is_float(x.dtype) else x
 
 
 def round(x: TensorLike) -> Tensor:
@@ -395,11 +404,17 @@ def argmax(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Te
     if axis is None:
         found = apply("argmax", x.reshape(-1), axis=0)
         return found.reshape([1] * x.ndim) if keepdims else found
-    found = apply("argmax", x, axis=axis % x.ndim)
-    sizes = [1 if i == axis % x.ndim else n for i, n in enumerate(x.shape)]
+    (at,) = whole_axes(x, axis)
+    found = apply("argmax", x, axis=at)
+    sizes = [1 if i == at else n for i, n in enumerate(x.shape)]
     return found.reshape(sizes) if keepdims else found
 
 
 def argmin(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """Return the index of the smallest, the first at ties, as `i32`."""
-    return argmax(-as_tensor(x), axis, keepdims)
+    x = as_tensor(x)
+    if is_float(x.dtype):
+        return argmax(-x, axis, keepdims)
+    # The smallest of the whole numbers, and those without a sign, have no negative.
+    x = x.astype("i32") if x.dtype.kind == "b" else x
+    return argmax((x == x.min(axis, keepdims=True)).astype("i32"), axis, keepdims)

@@ -50,8 +50,8 @@ def crop_each(
                 hint="pad the images, or take a smaller window",
             )
         )
-    rows = _amounts(top, x).astype("i32").reshape(-1, 1, 1) + _numbers(size[0], -2)
-    columns = _amounts(left, x).astype("i32").reshape(-1, 1, 1) + _numbers(size[1], -1)
+    rows = _starts("row", top, x, size[0]) + _numbers(size[0], -2)
+    columns = _starts("column", left, x, size[1]) + _numbers(size[1], -1)
     return _pixels(x, rows, columns)
 
 
@@ -132,6 +132,23 @@ def _amounts(given: TensorLike, x: Tensor) -> Tensor:
             )
         )
     return found
+
+
+def _starts(name: str, given: TensorLike, x: Tensor, size: int) -> Tensor:
+    """Return where the windows begin, `[n, 1, 1]`; where known, inside of the image."""
+    first = _amounts(given, x).astype("i32")
+    last = x.shape[2 if name == "row" else 3] - size
+    if first.has_value and not ((first.value >= 0) & (first.value <= last)).all():
+        outside = (first.value < 0) | (first.value > last)
+        image = int(outside.argmax())
+        raise ArgumentError(
+            message(
+                f"the window of image {image} begins at {name} {first.value[image]}",
+                expected=f"expected 0 to {last}, so that it lies inside",
+                hint="pad the images, or take a smaller window",
+            )
+        )
+    return first.reshape(-1, 1, 1)
 
 
 def _numbers(count: int, axis: int) -> Tensor:

@@ -275,5 +275,6 @@ def one_hot(labels: TensorLike, classes: int, dtype: Any = None) -> Tensor:
     [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
     """
     found = as_tensor(labels)
+    found = found.astype(promote(found.dtype, as_dtype("i32")))  # a byte ends at 255
     numbers = arange(classes, dtype=found.dtype)
     return (expand_dims(found, -1) == numbers).astype(dtype or current().dtype)

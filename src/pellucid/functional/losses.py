@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from pellucid.dtypes import is_float
+from pellucid.dtypes import as_dtype, is_float, promote
 from pellucid.errors import (
     ArgumentError,
     DataError,
@@ -187,7 +187,11 @@ def smooth_l1(
     reduction: str = "mean",
     beta: float = 1.0,
 ) -> Tensor:
-    """Return e²/2β where |e| ≤ β, else |e| − β/2: Huber's loss over β."""
+    """Return e²/2β where |e| ≤ β, else |e| − β/2: Huber's loss over β; for 0, |e|."""
+    if not beta >= 0:
+        raise ArgumentError(f"beta must be at least 0, not {beta!r}")
+    if beta == 0:
+        return mae(output, target, weight, reduction)
     return huber(output, target, weight, reduction, beta) / beta
 
 
@@ -360,6 +364,7 @@ def _hot(labels: Tensor, log_p: Tensor, at: int) -> Tensor:
     labels = _shaped(labels, shape, "the target", log_p)
     if labels.has_value:
         _check_labels(labels.value, classes)
+    labels = labels.astype(promote(labels.dtype, as_dtype("i32")))  # or bytes end
     column = [classes if i == at else 1 for i in range(log_p.ndim)]
     numbers = tensor(np.arange(classes, dtype=labels.dtype)).reshape(column)
     kept = [1 if i == at else n for i, n in enumerate(log_p.shape)]

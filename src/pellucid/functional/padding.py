@@ -79,6 +79,8 @@ def pad(
         raise ArgumentError(
             f"widths are pairs of whole numbers ≥ 0 of axes of {x.type}, not {widths}"
         )
+    if not widths:
+        return x
     if mode == "zeros":
         low, high = zip(*[(0, 0)] * first, *widths)
         number = tensor(value, x.dtype)
