@@ -109,6 +109,10 @@ def test_what_is_no_image_is_refused(
         DataError, match=r"shape \[2, 1, 9, 8\] · the network was train"
     ):
         model.predict(np.zeros((2, 1, 9, 8), np.uint8))
+    with pytest.raises(
+        DataError, match=r"one image is an array of one: pixels\[None\]"
+    ):
+        model.predict(np.zeros((1, 8, 8), np.uint8))
     for odd in ([1.0, 2.0], np.zeros((1, 1, 8, 8))):
         with pytest.raises(DataError, match="these are no images · expected paths of"):
             model.predict(odd)

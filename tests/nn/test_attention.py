@@ -244,6 +244,9 @@ def test_arguments_that_make_no_attention_are_named(options: Any, words: str) ->
         ([(2, 3, 6), (2, 4, 5)], r"the key is f64\[2,4,5\]"),
         ([(2, 3, 6), (4, 6)], r"the key is f64\[4,6\]"),
         ([(6,)], r"the query is f64\[6\]"),
+        ([(2, 3, 6), (2, 0, 6)], "the key is .*: a sequence of length zero · .* leave"),
+        ([(2, 0, 6), (2, 3, 6)], "the query is .*: a sequence of length zero"),
+        ([(0, 6)], "the query is .*: a sequence of length zero"),
         ([(2, 3, 6), (1, 4, 6)], "expected one batch size, and a value for each key"),
         ([(2, 3, 6), (2, 4, 6), (2, 3, 6)], "a value for each key"),
     ],
@@ -252,6 +255,13 @@ def test_inputs_that_do_not_fit_are_named(shapes: Any, words: str) -> None:
     layer = nn.MultiheadAttention(6, 3, batch_first=True)
     with pytest.raises(ShapeError, match=f"MultiheadAttention.*{words}"):
         layer(*map(np.ones, shapes))
+
+
+def test_attention_in_a_batch_of_nothing_is_nothing() -> None:
+    x = np.zeros((0, 3, 6), np.float32)
+    output, weights = nn.MultiheadAttention(6, 3, batch_first=True)(x)
+    assert output.shape == (0, 3, 6)
+    assert weights.shape == (0, 3, 3)
 
 
 @pytest.mark.parametrize(

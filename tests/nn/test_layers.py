@@ -390,7 +390,7 @@ def test_a_layer_cannot_take_the_name_of_something_else(name: str) -> None:
 
 def test_a_class_in_place_of_a_layer_is_an_error_that_says_what_is_missing() -> None:
     with pytest.raises(ArgumentError, match=r"layer 1 is not a module .* put \(\)"):
-        nn.Sequential(nn.Linear(2, 2), nn.ReLU)  # type: ignore[arg-type]
+        nn.Sequential(nn.Linear(2, 2), nn.ReLU)
 
 
 def test_an_mlp_has_the_layers_it_was_asked_for() -> None:
@@ -421,6 +421,12 @@ def test_an_mlp_equals_its_formula_and_its_gradients_those_of_jax() -> None:
 def test_an_mlp_with_an_unknown_activation_names_the_nearest() -> None:
     with pytest.raises(ArgumentError, match="no activation 'ReLUU' · did you mean"):
         nn.MLP(2, (2,), 1, activation="ReLUU")
+
+
+def test_an_mlp_whose_widths_are_one_number_says_what_to_try() -> None:
+    with pytest.raises(ArgumentError, match=r"hidden=64 · .* · try hidden=\(64,\)"):
+        nn.MLP(2, 64, 1)
+    assert len(nn.MLP(2, np.array([3, 4]), 1)) == 5
 
 
 # --- losses as modules -----------------------------------------------------------

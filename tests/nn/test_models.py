@@ -93,8 +93,11 @@ def test_lenet_is_saved_and_loaded(tmp_path: Any) -> None:
 def test_lenet_refuses_images_that_its_windows_do_not_fit() -> None:
     with pytest.raises(ArgumentError, match="image_size must be a whole number ≥ 12"):
         nn.LeNet(image_size=8)
-    with pytest.raises(ShapeError, match=r"^0 \(Conv2d.* try x\[:, None\]"):
+    with pytest.raises(ShapeError, match=r"got 3 axes, expected 4: .* try x\[:, None"):
         nn.LeNet()(np.zeros((2, 28, 28), np.float32))
+    words = r"got images of 28×20 · expected 28×28 · .*image_size=\(28, 20\)"
+    with pytest.raises(ShapeError, match=words):
+        nn.LeNet()(np.zeros((2, 1, 28, 20), np.float32))
 
 
 # --- ResNet ----------------------------------------------------------------------

@@ -332,7 +332,7 @@ def test_ranks_and_channels_are_checked() -> None:
         (lambda: nn.LayerNorm(()), "must name at least one axis"),
         (lambda: nn.LayerNorm((3, 0)), "normalized_shape must be a whole number"),
         (lambda: nn.LayerNorm(3, eps=0.0), "eps must be above 0"),
-        (lambda: nn.GroupNorm(3, 4), "num_groups=3 does not divide num_channels=4"),
+        (lambda: nn.GroupNorm(3, 4), "divide num_channels=4 · try num_groups=1"),
         (lambda: nn.BatchNorm1d(3, momentum=2.0), "momentum must be between 0 and 1"),
         (lambda: nn.RMSNorm(3, dtype="i32"), "weights are f32 or f64, not int32"),
         (lambda: F.group_norm(np.ones((2, 3)), 2), "cannot be cut into 2 groups"),

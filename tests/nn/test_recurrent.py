@@ -481,10 +481,12 @@ def test_cells_say_what_does_not_fit() -> None:
 
 
 def test_arguments_that_make_no_layer_are_refused() -> None:
-    with pytest.raises(
-        ArgumentError, match="no nonlinearity 'tan' · did you mean 'tanh"
-    ):
+    words = "no nonlinearity 'tan' · expected tanh or relu · did you mean 'tanh"
+    with pytest.raises(ArgumentError, match=words):
         nn.RNN(3, 4, nonlinearity="tan")
+    for make in (nn.RNN, nn.RNNCell):
+        with pytest.raises(ArgumentError, match=r"'gru' · .* · there is nn\.GRU"):
+            make(3, 4, nonlinearity="gru")
     with pytest.raises(ArgumentError, match="num_layers must be a whole number ≥ 1"):
         nn.GRU(3, 4, num_layers=0)
     with pytest.raises(ArgumentError, match="hidden_size must be a whole number ≥ 1"):

@@ -183,6 +183,13 @@ def test_an_encoder_decoder_is_its_formulas(attention: Any, cell: str) -> None:
         check(found, plain.linear("head", outputs))
 
 
+def test_no_sources_at_all_are_decoded_to_no_targets() -> None:
+    none = np.zeros((0, 4), int)
+    for model in (encoder_decoder(), encoder_decoder(attention="dot")):
+        assert model.decode(none, max_length=3, beam=2).shape == (0, 3)
+        assert model(none, none).shape == (0, 4, 7)
+
+
 def log_softmax(scores: Any) -> Any:
     return scores - np.log(np.exp(scores).sum(-1, keepdims=True))
 
@@ -502,7 +509,7 @@ def test_the_page_of_the_documentation_runs(capsys: Any) -> None:
         ),
         (
             lambda: encoder_decoder()(SOURCE * 0, TARGET_IN),
-            "the mask hides every step of sequence 0",
+            "sequence 0 of the batch is padding alone, token 0 · .* leave out empty",
         ),
         (
             lambda: encoder_decoder().decode(SOURCE, mask=SOURCE > 4),
@@ -542,6 +549,12 @@ def test_arguments_that_cannot_be_meant_are_named(make: Any, words: str) -> None
         (
             lambda: nn.VectorToSequence(2, 3, 1, 4)(np.ones(2)),
             r"expected \[batch, 2\] .* one vector is a batch of one",
+        ),
+        (
+            lambda: nn.VectorToSequence(2, 3, 1, 4)(
+                np.ones((3, 2)), np.ones((4, 2, 1))
+            ),
+            r"vector f64\[3,2\] and previous f64\[4,2,1\] · expected as many rows",
         ),
         (
             lambda: nn.VectorToSequence(2, 3, 1, 4).generate(np.ones(2)),

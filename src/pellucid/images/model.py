@@ -104,6 +104,9 @@ class ImageModel(RunModel):
                 message(
                     f"the pixels have shape {list(pixels.shape)}",
                     expected=f"the network was trained on {['n', *expected]}",
+                    hint="one image is an array of one: pixels[None]"
+                    if pixels.shape == expected
+                    else "give the files: they are brought to this size",
                 )
             )
         return pixels

@@ -230,7 +230,8 @@ class MultiheadAttention(Module):
 
     def _heads(self, x: Tensor) -> Tensor:
         """Return `[…, time, embed_dim]` as `[…, heads, time, width of a head]`."""
-        rows = x.reshape(*x.shape[:-1], self.num_heads, -1)
+        width = self.embed_dim // self.num_heads
+        rows = x.reshape(*x.shape[:-1], self.num_heads, width)
         front = range(x.ndim - 2)
         return permute_dims(rows, (*front, x.ndim - 1, x.ndim - 2, x.ndim))
 
@@ -282,6 +283,14 @@ class MultiheadAttention(Module):
                         "all three",
                     )
                 )
+            if not x.shape[-2 if self.batch_first or x.ndim == 2 else 0]:
+                raise ShapeError(
+                    message(
+                        f"the {name} is {x.type}: a sequence of length zero",
+                        expected="expected one position or more",
+                        hint="leave out empty sequences",
+                    )
+                )
         batch = 0 if self.batch_first else 1
         alike = query.ndim == 2 or query.shape[batch] == key.shape[batch]
         if not alike or key.shape[:-1] != value.shape[:-1]:
@@ -324,7 +333,7 @@ def _joined(x: Tensor) -> Tensor:
     """Return `[…, heads, time, width]` as `[…, time, heads · width]`."""
     *front, heads, length, width = range(x.ndim)
     turned = permute_dims(x, (*front, length, heads, width))
-    return turned.reshape(*turned.shape[:-2], -1)
+    return turned.reshape(*turned.shape[:-2], x.shape[heads] * x.shape[width])
 
 
 def _check_mask(name: str, mask: Tensor, shapes: list[tuple[int, ...]]) -> None:

@@ -26,7 +26,15 @@ from pellucid.nn.module import Module
 from pellucid.random import fold_in, next_key
 from pellucid.tensors import Parameter, Tensor, apply, as_tensor, tensor
 
-__all__ = ["GRUCell", "LSTMCell", "RNNCell", "Recurrent", "Unit", "unit_named"]
+__all__ = [
+    "GRUCell",
+    "LSTMCell",
+    "RNNCell",
+    "Recurrent",
+    "Unit",
+    "simple_unit",
+    "unit_named",
+]
 
 State: TypeAlias = tuple[Tensor, ...]
 
@@ -96,6 +104,7 @@ _UNITS = {
     "lstm": Unit(("input", "forget", "cell", "output"), ("hidden", "cell"), lstm_step),
     "gru": Unit(("reset", "update", "new"), ("hidden",), gru_step, ("new",)),
 }
+_SIMPLE = ("tanh", "relu")
 
 
 def unit_named(name: str) -> Unit:
@@ -104,10 +113,27 @@ def unit_named(name: str) -> Unit:
     >>> unit_named("gru").gates
     ('reset', 'update', 'new')
     """
-    if name not in _UNITS:
-        hint = did_you_mean(name, ["tanh", "relu"])
-        raise ArgumentError(message(f"no nonlinearity {name!r}", hint=hint))
     return _UNITS[name]
+
+
+def simple_unit(nonlinearity: str) -> Unit:
+    """Return the simple unit with a nonlinearity.
+
+    >>> simple_unit("relu").gates
+    ('hidden',)
+    """
+    if nonlinearity not in _SIMPLE:
+        hint = did_you_mean(nonlinearity, _SIMPLE)
+        if nonlinearity in _UNITS:
+            hint = f"there is nn.{nonlinearity.upper()}"
+        raise ArgumentError(
+            message(
+                f"no nonlinearity {nonlinearity!r}",
+                expected=f"expected {' or '.join(_SIMPLE)}",
+                hint=hint,
+            )
+        )
+    return _UNITS[nonlinearity]
 
 
 # --- what cells and layers share -------------------------------------------------
@@ -264,7 +290,7 @@ class RNNCell(_Cell):
         dtype: DType | str | None = None,
     ) -> None:
         self.nonlinearity = nonlinearity
-        self._start(unit_named(nonlinearity), input_size, hidden_size, bias, dtype)
+        self._start(simple_unit(nonlinearity), input_size, hidden_size, bias, dtype)
         self._add_weights(input_size)
 
     def forward(self, x: Tensor, hx: Any = None) -> Tensor:

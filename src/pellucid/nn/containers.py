@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from pellucid.errors import ArgumentError, message
@@ -167,6 +167,14 @@ class MLP(Sequential):
         dropout: float = 0.0,
     ) -> None:
         positive(in_features=in_features, out_features=out_features)
+        if not isinstance(hidden, Iterable):
+            raise ArgumentError(
+                message(
+                    f"hidden={hidden!r}",
+                    expected="expected the widths of the hidden layers, one each",
+                    hint=f"try hidden=({hidden!r},)",
+                )
+            )
         layers: list[Module] = []
         width = in_features
         for size in hidden:

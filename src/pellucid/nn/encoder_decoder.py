@@ -362,7 +362,7 @@ class EncoderDecoder(Module):
             vectors = self._vectors(tokens.reshape(-1, 1), self.target_embedding)
             outputs, state = self.decoder(vectors, state)
             # A row's hypotheses look at its memory as if they were its places.
-            outputs = outputs.reshape(*tokens.shape, -1)
+            outputs = outputs.reshape(*tokens.shape, outputs.shape[2])
             return self._scores(outputs, Read(memory, state, mask), keys), state
 
         return step

@@ -205,7 +205,7 @@ class CrossEntropyLoss(Loss):
 class NLLLoss(Loss):
     """−log p of the label, from log-probabilities: behind a `LogSoftmax`.
 
-    The arguments are those of `CrossEntropyLoss`.
+    The arguments are those of the same names of `CrossEntropyLoss`.
     """
 
     def __init__(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pellucid.errors import ArgumentError, message
+from pellucid.errors import ArgumentError, ShapeError, message
 from pellucid.functional import adaptive_avg_pool, pad, relu
 from pellucid.functional.windows import Sizes, check_images, per_axis
 from pellucid.nn.activations import ReLU
@@ -45,6 +45,7 @@ class LeNet(Sequential):
     ) -> None:
         positive(num_classes=num_classes)
         height, width = per_axis("image_size", image_size, 2, least=12)
+        self._size = height, width
         features = 16 * ((height // 2 - 4) // 2) * ((width // 2 - 4) // 2)
         super().__init__(
             *(Conv2d(in_channels, 6, 5, padding=2), MaxPool2d(2), ReLU()),
@@ -52,6 +53,24 @@ class LeNet(Sequential):
             *(Linear(features, 120), ReLU(), Linear(120, 84), ReLU()),
             Linear(84, num_classes),
         )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return a score for each class."""
+        check_images(x, 2)
+        if x.shape[2:] != self._size:
+            found, made = (
+                "×".join(map(str, each)) for each in (x.shape[2:], self._size)
+            )
+            raise ShapeError(
+                message(
+                    f"got images of {found}",
+                    expected=f"expected {made}",
+                    hint=f"bring them to one size, or make it with "
+                    f"image_size={x.shape[2:]}",
+                )
+            )
+        scores: Tensor = super().forward(x)
+        return scores
 
     def arguments(self) -> dict[str, object]:
         """Return the constructor's arguments by name."""

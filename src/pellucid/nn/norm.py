@@ -5,6 +5,7 @@ Formulas and sources stand in `functional.norm`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -166,7 +167,8 @@ class GroupNorm(_Norm):
             raise ArgumentError(
                 message(
                     f"num_groups={num_groups} does not divide "
-                    f"num_channels={num_channels}"
+                    f"num_channels={num_channels}",
+                    hint=f"try num_groups={math.gcd(num_groups, num_channels)}",
                 )
             )
         self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps

@@ -23,7 +23,7 @@ from pellucid.functional import (
     where,
 )
 from pellucid.ir.graph import within
-from pellucid.nn.cells import Recurrent, State, Unit, unit_named
+from pellucid.nn.cells import Recurrent, State, Unit, simple_unit, unit_named
 from pellucid.nn.context import Memory, update_buffer
 from pellucid.nn.linear import positive
 from pellucid.nn.masks import steps_that_count
@@ -245,7 +245,7 @@ class RNN(_Layers):
         stateful: int = 0,
     ) -> None:
         self.nonlinearity = nonlinearity
-        unit, sizes = unit_named(nonlinearity), (input_size, hidden_size, num_layers)
+        unit, sizes = simple_unit(nonlinearity), (input_size, hidden_size, num_layers)
         options = bias, batch_first, dropout, bidirectional, dtype, stateful
         self._build(unit, sizes, *options)
 

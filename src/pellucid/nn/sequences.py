@@ -101,8 +101,22 @@ def steps_to_read(
     """
     if mask is None and lengths is None and padding_idx is not None and x.ndim == 2:
         mask = x != padding_idx
+        _check_read(mask, padding_idx)
     real = steps_that_count(mask, lengths, x.shape[1], x.shape[0])
     return None if real is None else real.T
+
+
+def _check_read(mask: Tensor, padding_idx: int) -> None:
+    """Refuse a sequence of padding alone, where the tokens are known."""
+    if mask.has_value and not mask.value.any(1).all():
+        row = int(mask.value.any(1).argmin())
+        raise ArgumentError(
+            message(
+                f"sequence {row} of the batch is padding alone, token {padding_idx}",
+                expected="expected another token in each",
+                hint="leave out empty sequences",
+            )
+        )
 
 
 # --- what all have ---------------------------------------------------------------
@@ -406,6 +420,13 @@ class VectorToSequence(_Sequences):
         if previous is None:
             return self._alone(vector, state, self.length)
         steps = vectors_of(as_tensor(previous), self.embedding, self.input_size)
+        if steps.shape[0] != vector.shape[0]:
+            raise ShapeError(
+                message(
+                    f"vector {vector.type} and previous {as_tensor(previous).type}",
+                    expected="expected as many rows of each",
+                )
+            )
         outputs, _ = self.recurrent(steps, state)
         return self._scores(outputs)
 
