@@ -390,7 +390,7 @@ def test_a_layer_cannot_take_the_name_of_something_else(name: str) -> None:
 
 def test_a_class_in_place_of_a_layer_is_an_error_that_says_what_is_missing() -> None:
     with pytest.raises(ArgumentError, match=r"layer 1 is not a module .* put \(\)"):
-        nn.Sequential(nn.Linear(2, 2), nn.ReLU)
+        nn.Sequential(nn.Linear(2, 2), nn.ReLU)  # type: ignore[arg-type]
 
 
 def test_an_mlp_has_the_layers_it_was_asked_for() -> None:

@@ -102,3 +102,10 @@ def test_a_scale_is_learned_from_the_past_alone():
 def test_a_reading_is_written_as_json():
     reading = Reading(3, 2, 12, 2, (("week", 3),), 1)
     assert Reading.from_dict(reading.to_dict()) == reading
+
+
+def test_a_column_that_is_the_same_so_far_has_the_spread_one():
+    same = np.full(320, 9.99)
+    assert same.std() > 0  # by rounding
+    scale = Scale.of(series_of(same, np.append(same, [10.5])[:, None]), 320)
+    assert (scale.spread, scale.known_spread) == (1.0, (1.0,))

@@ -17,10 +17,29 @@ from pellucid.ir.graph import Array
 from pellucid.nn.module import Module, Targets
 from pellucid.tensors import Buffer, Tensor
 
-__all__ = ["Standardize", "StandardizeChannels", "Unstandardize", "fit_scale"]
+__all__ = [
+    "Standardize",
+    "StandardizeChannels",
+    "Unstandardize",
+    "fit_scale",
+    "usable_scale",
+]
 
 ROWS = 1024
 """The images that are looked at together for their mean."""
+
+
+def usable_scale(mean: Array, deviation: Array, count: int) -> Array:
+    """Return standard deviations of so many numbers, 1 where they are all the same.
+
+    What rounding leaves of a constant is not a spread.
+
+    >>> same = np.full(320, 9.99)
+    >>> bool(same.std() > 0), usable_scale(same.mean(), same.std(), 320).item()
+    (True, 1.0)
+    """
+    flat = deviation <= np.abs(mean) * math.sqrt(count) * np.finfo(np.float64).eps
+    return np.where(flat, 1.0, deviation)
 
 
 class _Scaling(Module):
@@ -51,10 +70,8 @@ class _Scaling(Module):
         that is the same everywhere gets the scale 1. Computed in float64.
         """
         mean, scale, count = self._moments(np.asarray(values))
-        # What rounding leaves of a constant column is not a spread.
-        flat = scale <= np.abs(mean) * math.sqrt(count) * np.finfo(np.float64).eps
         self.mean.value = mean
-        self.scale.value = np.where(flat, 1.0, scale)
+        self.scale.value = usable_scale(mean, scale, count)
         self.fitted.value = True
 
     def _moments(self, values: Array) -> tuple[Array, Array, int]:

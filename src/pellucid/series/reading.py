@@ -15,6 +15,7 @@ import numpy as np
 
 from pellucid.data.series import Series
 from pellucid.data.windows import Slices
+from pellucid.nn.scaling import usable_scale
 from pellucid.series.settings import ForecastSettings
 
 __all__ = ["Reading", "Scale", "Tables"]
@@ -45,12 +46,14 @@ class Scale:
         Scale(mean=2.0, spread=1.0, known_mean=(), known_spread=())
         """
         values, known = series.values[:stop], series.known[:stop]
-        mean, spread = known.mean(0), known.std(0)
+        mean, known_mean = values.mean(), known.mean(0)
+        spread = usable_scale(mean, values.std(), len(values))
+        known_spread = usable_scale(known_mean, known.std(0), len(known))
         return cls(
-            float(values.mean()),
-            float(values.std()) or 1.0,
-            tuple(mean.tolist()),
-            tuple(np.where(spread > 0, spread, 1.0).tolist()),
+            float(mean),
+            float(spread),
+            tuple(known_mean.tolist()),
+            tuple(known_spread.tolist()),
         )
 
     def to_standard(self, values: Array) -> Array:
