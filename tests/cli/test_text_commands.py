@@ -65,7 +65,10 @@ def test_generate_writes_on_from_a_prompt(trained: Done, pellucid: Run) -> None:
 
 def test_generate_says_what_it_cannot_do(trained: Done, pellucid: Run) -> None:
     for arguments, words in (
-        (("--prompt", "The"), "the prompt has character that the model never saw: 'T'"),
+        (
+            ("--prompt", "The"),
+            "the prompt has a character that the model never saw: 'T'",
+        ),
         (("--temperature", -1), "temperature=-1.0 · expected a number from 0"),
         (("--top-p", 2), "top_p=2.0"),
         (("--length", -5), "invalid value for '--length'"),

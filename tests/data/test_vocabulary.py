@@ -37,7 +37,7 @@ def test_characters_that_are_not_known_are_named() -> None:
     with pytest.raises(DataError, match=words):
         vocabulary.encode("abücc", "the prompt")
     with pytest.raises(
-        DataError, match="has character that the model never saw: 'A' ·"
+        DataError, match="has a character that the model never saw: 'A' ·"
     ):
         vocabulary.encode("A")
     with pytest.raises(DataError, match="'k', 'l', 'm', 'n' and 1 more"):

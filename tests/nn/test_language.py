@@ -176,7 +176,10 @@ def test_a_token_to_come_that_has_no_score_is_named_before_training() -> None:
         (lambda: nn.RecurrentLanguageModel(7, "lstn"), "did you mean 'lstm'"),
         (lambda: nn.RecurrentLanguageModel(0), "vocabulary_size must be a whole"),
         (lambda: nn.TransformerLanguageModel(7, context=0), "context must be a whole"),
-        (lambda: nn.TransformerLanguageModel(7, heads=3), "128 does not divide into 3"),
+        (
+            lambda: nn.TransformerLanguageModel(7, heads=3),
+            "width=128 does not divide into 3 heads of even width · try width=132",
+        ),
         (
             lambda: nn.TransformerLanguageModel(7, dropout=2.0),
             "dropout must be between",

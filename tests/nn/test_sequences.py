@@ -312,6 +312,82 @@ def test_a_beam_of_one_takes_the_likeliest_token_each_time(
         np.testing.assert_array_equal(written, expected)
 
 
+def writers() -> list[tuple[Any, Any, Any]]:
+    """Return models of tokens: how each writes 2 of them, and scores those so far."""
+    options: Any = {"embedding_dim": 3, "dtype": "f64"}
+    reader = shaken(nn.SequenceToSequence(5, 4, 5, "gru", **options))
+    maker = shaken(nn.VectorToSequence(2, 4, 5, 2, "gru", **options))
+    coder = shaken(nn.EncoderDecoder(5, 5, 4, 3, "gru", dtype="f64"))
+    text, vector = np.array([[3, 1, 2]]), np.array([[0.3, -1.0]])
+
+    def coded(tokens: list[int]) -> Any:
+        scores = coder(text, np.array([[1, *tokens]])).value[0, -1]
+        scores[:2] = -np.inf  # neither padding nor the start is written
+        return scores
+
+    return [
+        (
+            lambda rows, **more: reader.generate(text.repeat(rows, 0), 2, **more),
+            lambda tokens: reader(np.array([[*text[0], *tokens]])).value[0, -1],
+            reader,
+        ),
+        (
+            lambda rows, **more: maker.generate(vector.repeat(rows, 0), **more),
+            lambda tokens: maker(vector, np.array([[0, *tokens]])).value[0, -1],
+            maker,
+        ),
+        (
+            lambda rows, **more: coder.decode(
+                text.repeat(rows, 0), max_length=2, **more
+            ),
+            coded,
+            coder,
+        ),
+    ]
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_tokens_are_drawn_as_often_as_their_scores_say(which: int) -> None:
+    write, scores, _ = writers()[which]
+    temperature, rows = 1.7, 4000
+    found = write(rows, temperature=temperature, seed=3)
+    first = np.exp(log_softmax(scores([]) / temperature))
+    counts = np.bincount(found[:, 0], minlength=5)
+    assert abs(counts / rows - first).max() < 4 * 0.5 / rows**0.5
+    likely = int(first.argmax() if which < 2 else 3)
+    behind = found[found[:, 0] == likely, 1]
+    second = np.exp(log_softmax(scores([likely]) / temperature))
+    shares = np.bincount(behind, minlength=5) / len(behind)
+    assert abs(shares - second).max() < 4 * 0.5 / len(behind) ** 0.5
+    assert (second > 0.05).sum() > 1  # or nothing would be shown
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_a_seed_draws_the_same_again_and_limits_hold(which: int) -> None:
+    write, _, model = writers()[which]
+    found = write(200, temperature=1.0, seed=1)
+    np.testing.assert_array_equal(write(200, temperature=1.0, seed=1), found)
+    assert (write(200, temperature=1.0, seed=2) != found).any()
+    with pel.config(engine="numpy"):
+        same = write(200, temperature=1.0, seed=1)
+    np.testing.assert_array_equal(same, found)
+    likeliest = write(200)
+    np.testing.assert_array_equal(write(200, temperature=1.0, top_k=1), likeliest)
+    np.testing.assert_array_equal(write(200, temperature=1.0, top_p=1e-9), likeliest)
+    np.testing.assert_array_equal(write(200, temperature=0, top_k=3), likeliest)
+    assert model.training
+
+
+def test_nothing_is_drawn_behind_the_end(numpy_engine: None) -> None:
+    found = encoder_decoder().decode(
+        SOURCE.repeat(40, 0), max_length=9, temperature=2.0, top_p=0.95
+    )
+    ended = (found == END).cumsum(1) - (found == END)
+    assert ended.any()
+    assert (found[ended > 0] == PADDING).all()
+    assert (found[ended == 0] > START).all()
+
+
 def log_p(model: Any, source: Any, target: tuple[int, ...]) -> float:
     scores = model(source[None], np.array([[START, *target[:-1]]])).value[0]
     return sum(row[token] for row, token in zip(log_softmax(scores), target))
@@ -494,6 +570,24 @@ def test_the_page_of_the_documentation_runs(capsys: Any) -> None:
         (
             lambda: nn.SequenceToVector(2, 3, 2, bidirectional=True).generate([], 3),
             "also reads from the end cannot go on from it",
+        ),
+        (
+            lambda: encoder_decoder().decode(SOURCE, beam=2, temperature=0.5),
+            "temperature=0.5 and beam=2 · .* · leave one of them out",
+        ),
+        (
+            lambda: encoder_decoder().decode(SOURCE, temperature=-0.5),
+            "temperature=-0.5 · expected a number from 0",
+        ),
+        (
+            lambda: nn.SequenceToVector(1, 3, 1).generate(
+                np.ones((1, 2, 1)), 3, temperature=0.5
+            ),
+            "temperature=0.5 of a model of numbers · .* · leave it out, or",
+        ),
+        (
+            lambda: nn.VectorToSequence(1, 3, 1, 4).generate([[1.0]], temperature=0.5),
+            "temperature=0.5 of a model of numbers",
         ),
         (
             lambda: encoder_decoder().decode(SOURCE, beam=0),

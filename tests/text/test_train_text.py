@@ -111,8 +111,16 @@ def test_a_model_writes_what_it_read(trained: TrainedText) -> None:
     text = "".join(model.write("the ", 200, seed=3))
     assert text == "".join(model.write("the ", 200, seed=3))
     assert {*text} <= {*TEXT}
-    with pytest.raises(DataError, match=r"the prompt has character .* 'T' · the first"):
+    with pytest.raises(
+        DataError, match=r"the prompt has a character .* 'T' · the first"
+    ):
         model.write("The cat")
+
+
+def test_a_text_of_no_lines_and_words_is_gone_on_with_from_a_character() -> None:
+    settings = {"model": "gru", "width": 8, "context": 8, "epochs": 1}
+    model = train_text("ACGTTGCA" * 40, settings).model
+    assert {*"".join(model.write(length=30))} <= {*"ACGT"}
 
 
 def test_a_file_keeps_the_model(trained: TrainedText, tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from pellucid import nn, random
 from pellucid.errors import ArgumentError
-from pellucid.text.writing import BLOCK, Taste, Writer
+from pellucid.nn.sampling import Taste
+from pellucid.text.writing import BLOCK, Writer
 
 Array = np.ndarray[Any, Any]
 FREE, GREEDY = Taste(), Taste(temperature=0.0)
@@ -99,20 +100,6 @@ def test_a_model_in_training_writes_without_dropout_and_stays_in_training() -> N
 
 def test_nothing_may_be_asked_for() -> None:
     assert written(model_of("gru"), [1, 2, 3], 0) == []
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"temperature": -1.0}, "temperature=-1.0 · expected a number from 0"),
-        ({"temperature": None}, "temperature=None"),
-        ({"top_k": 0}, "top_k=0 · expected a number from 1 that is whole"),
-        ({"top_p": 1.5}, "top_p=1.5 · expected a number above 0 and at most 1"),
-    ],
-)
-def test_a_taste_that_is_not_allowed_is_named(options: Any, words: str) -> None:
-    with pytest.raises(ArgumentError, match=words):
-        Taste(**options)
 
 
 def test_lengths_and_seeds_that_are_not_allowed_are_named_at_once() -> None:

@@ -84,10 +84,10 @@ class Vocabulary:
         strangers = sorted({*text} - {*self.characters})
         shown = ", ".join(map(repr, strangers[:_SHOWN]))
         more = f" and {len(strangers) - _SHOWN} more" if len(strangers) > _SHOWN else ""
-        ending = "" if len(strangers) == 1 else "s"
+        what = "a character" if len(strangers) == 1 else "characters"
         return DataError(
             message(
-                f"{name} has character{ending} that the model never saw: {shown}{more}",
+                f"{name} has {what} that the model never saw: {shown}{more}",
                 where=f"the first at place {place}, counted from 0",
                 expected=f"expected {len(self)} characters: {self.characters!r:.100}",
                 hint="leave them out, or train on a text that has them",

@@ -39,13 +39,13 @@ from pellucid.nn.positions import (
     RotaryPositions,
     SinusoidalPositions,
 )
+from pellucid.nn.reading import shift_right
 from pellucid.nn.recurrent import GRU, LSTM, RNN
 from pellucid.nn.scaling import Standardize, StandardizeChannels, Unstandardize
 from pellucid.nn.sequences import (
     SequenceToSequence,
     SequenceToVector,
     VectorToSequence,
-    shift_right,
 )
 from pellucid.nn.simple import Dropout, Flatten, Identity, Unflatten
 from pellucid.nn.spec import from_spec, register, to_spec

@@ -7,7 +7,7 @@ back at the end. It knows scores and states, and refuses to know models.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -26,6 +26,7 @@ from pellucid.functional import (
 )
 from pellucid.ir.graph import Array
 from pellucid.nn.linear import positive
+from pellucid.nn.sampling import drawn
 from pellucid.tensors import Tensor, tensor
 from pellucid.tree import map_leaves
 
@@ -107,27 +108,37 @@ class Search:
         carry: Carry,
         limit: Tensor,
         penalty: Tensor,
+        *taste: Tensor,
     ) -> tuple[Carry, tuple[Tensor, Tensor]]:
         """Take as many steps as a block has; return the tokens and parents of each.
 
         `step(tokens, state)`, with tokens `[batch, beam]`, gives scores `[batch, beam,
-        vocabulary]` and the new state.
+        vocabulary]` and the new state. With a taste, `sampling.controls`, the one
+        hypothesis of a row goes on with tokens that are drawn.
         """
         return scan(
-            lambda before, _: self._step(step, before, limit, penalty),
+            lambda before, _: self._step(step, before, limit, penalty, taste),
             carry,
             length=BLOCK,
         )
 
     def _step(
-        self, step: Any, before: Carry, limit: Tensor, penalty: Tensor
+        self,
+        step: Any,
+        before: Carry,
+        limit: Tensor,
+        penalty: Tensor,
+        taste: Sequence[Tensor],
     ) -> tuple[Carry, tuple[Tensor, Tensor]]:
         scores, state = step(before["tokens"], before["state"])
         batch, beam, size = scores.shape
         still = before["done"] | (before["place"] >= limit)
-        totals = expand_dims(before["totals"], 2) + self._gains(scores, still)
+        gains = self._gains(scores, still)
+        totals = expand_dims(before["totals"], 2) + gains
         lengths = before["lengths"] + where(still, 0.0, 1.0).astype(scores.dtype)
         ranks = totals / expand_dims(pow(lengths, penalty), 2)
+        if taste:
+            ranks = drawn(gains, before["place"], taste)
         best, alive = _best(ranks.reshape(batch, beam * size), beam)
         places = np.arange(beam * size, dtype=np.int32)
         tokens = take(tensor(places % size), best)

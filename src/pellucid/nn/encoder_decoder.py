@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -23,8 +24,9 @@ from pellucid.nn.embedding import Embedding, check_tokens
 from pellucid.nn.linear import Linear, positive
 from pellucid.nn.module import Module
 from pellucid.nn.programs import Programs
+from pellucid.nn.reading import steps_to_read, vectors_of
 from pellucid.nn.recurrent import layers_named
-from pellucid.nn.sequences import steps_to_read, vectors_of
+from pellucid.nn.sampling import controls
 from pellucid.tensors import Tensor, as_tensor
 from pellucid.tree import map_leaves
 
@@ -291,18 +293,29 @@ class EncoderDecoder(Module):
         max_length: int = 64,
         beam: int = 1,
         length_penalty: float = 0.0,
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
     ) -> Array:
         """Return what the model writes for each source, tokens `[batch, max_length]`.
 
         The end token stands at its end and padding behind it, so it can be compared
-        with targets. The arguments are those of `search`; with `beam=1` each token is
-        the likeliest behind those before it.
+        with targets. The first arguments are those of `search`; with `beam=1` each
+        token is the likeliest behind those before it, or, with a temperature, drawn
+        as `SequenceToSequence.generate` does.
         """
-        options: Any = {"beam": beam, "length_penalty": length_penalty}
-        found = self.search(
-            source, lengths, mask=mask, max_length=max_length, **options
-        )
-        return found.tokens[:, 0]
+        taste = controls(temperature, top_k, top_p, seed)
+        if taste and beam != 1:
+            raise ArgumentError(
+                message(
+                    f"temperature={temperature!r} and beam={beam!r}",
+                    expected="a beam keeps the likeliest, a temperature draws",
+                    hint="leave one of them out",
+                )
+            )
+        search = self._how(beam, length_penalty, max_length)
+        return self._found(search, source, lengths, mask, taste).tokens[:, 0]
 
     def search(
         self,
@@ -323,8 +336,21 @@ class EncoderDecoder(Module):
             length_penalty: a score is the sum of log-probabilities divided by the
                 length to this power; 0 favours short targets, 1 compares means.
         """
+        search = self._how(beam, length_penalty, max_length)
+        return self._found(search, source, lengths, mask)
+
+    def _how(self, beam: int, length_penalty: float, max_length: int) -> Search:
         special = self.start_token, self.end_token, self.padding_idx
-        search = Search(beam, length_penalty, max_length, *special)
+        return Search(beam, length_penalty, max_length, *special)
+
+    def _found(
+        self,
+        search: Search,
+        source: Any,
+        lengths: Any,
+        mask: Any,
+        taste: Sequence[Array] = (),
+    ) -> Hypotheses:
         given = as_tensor(source)
         check_tokens(given, self.source_embedding.num_embeddings)
         vectors_of(given, self.source_embedding, 0)
@@ -334,7 +360,7 @@ class EncoderDecoder(Module):
             self, "encode", self._encoded, given.value, real.value
         )
         carry = search.first(state, len(memory), memory.dtype)
-        more = memory, keys, real.value, *search.limits(memory.dtype)
+        more = memory, keys, real.value, *search.limits(memory.dtype), *taste
 
         def block(
             carry: Any, memory: Any, keys: Any, mask: Any, *limits: Any
@@ -342,7 +368,7 @@ class EncoderDecoder(Module):
             return search.block(self._writer(memory, keys, mask), carry, *limits)
 
         kept = []
-        for _ in range(0, max_length, BLOCK):
+        for _ in range(0, search.max_length, BLOCK):
             run = "block", search.beam
             carry, found = self._programs.run(self, run, block, carry, *more)
             kept.append(found)

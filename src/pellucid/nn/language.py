@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from pellucid.dtypes import DType
-from pellucid.errors import ArgumentError
+from pellucid.errors import ArgumentError, message
 from pellucid.functional import dropout, expand_dims, linear, zeros
 from pellucid.nn.embedding import Embedding
 from pellucid.nn.linear import Linear, positive
@@ -107,6 +107,13 @@ class TransformerLanguageModel(LanguageModel):
     ) -> None:
         positive(vocabulary_size=vocabulary_size, context=context, layers=layers)
         positive(heads=heads, width=width)
+        if width % (2 * heads):
+            raise ArgumentError(
+                message(
+                    f"width={width} does not divide into {heads} heads of even width",
+                    hint=f"try width={-(-width // (2 * heads)) * 2 * heads}",
+                )
+            )
         self.context = context
         self._start(vocabulary_size, width, dropout, tied, dtype)
         layer = TransformerEncoderLayer(

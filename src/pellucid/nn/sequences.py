@@ -8,6 +8,7 @@ its next input; it runs as one compiled program. The encoder-decoder stands in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from pellucid.dtypes import DType
 from pellucid.errors import ArgumentError, ShapeError, message
 from pellucid.functional import (
-    argmax,
+    arange,
     concat,
     dropout,
     expand_dims,
@@ -27,96 +28,16 @@ from pellucid.functional import (
 from pellucid.ir.graph import Array
 from pellucid.nn.embedding import Embedding, check_tokens
 from pellucid.nn.linear import Linear, positive
-from pellucid.nn.masks import steps_that_count
 from pellucid.nn.module import Module
 from pellucid.nn.programs import Programs
+from pellucid.nn.reading import steps_to_read, vectors_of
 from pellucid.nn.recurrent import layers_named
+from pellucid.nn.sampling import chosen, controls
 from pellucid.tensors import Tensor, as_tensor
 
-__all__ = [
-    "SequenceToSequence",
-    "SequenceToVector",
-    "VectorToSequence",
-    "shift_right",
-    "steps_to_read",
-    "vectors_of",
-]
+__all__ = ["SequenceToSequence", "SequenceToVector", "VectorToSequence"]
 
 State: TypeAlias = Any
-
-
-def shift_right(targets: Any, start: float = 0) -> Array:
-    """Return `[batch, time, …]` one step later, the first step being `start`.
-
-    So it is what a model that writes these targets has read at each step: its inputs
-    under teacher forcing.
-
-    >>> shift_right([[5, 6, 7]], start=1)
-    array([[1, 5, 6]])
-    """
-    array: Array = np.asarray(targets)
-    if array.ndim < 2:
-        raise ShapeError(
-            message(f"got shape {[*array.shape]}", expected="expected [batch, time, …]")
-        )
-    return np.concatenate([np.full_like(array[:, :1], start), array[:, :-1]], 1)
-
-
-# --- what comes in ---------------------------------------------------------------
-
-
-def vectors_of(x: Tensor, embedding: Embedding | None, width: int) -> Tensor:
-    """Return checked sequences as `[batch, time, …]`, tokens as their vectors."""
-    rank, form = (2, "[batch, time] of tokens")
-    if embedding is None:
-        rank, form = (3, f"[batch, time, {width}]")
-    if x.ndim != rank:
-        hint = "one sequence is a batch of one: x[None]"
-        if x.ndim > rank:
-            hint = "a model of numbers is made without embedding_dim"
-        elif embedding is None and x.ndim == 2:
-            hint = "a model of tokens is made with an embedding_dim"
-        raise ShapeError(
-            message(f"got {x.type}", expected=f"expected {form}", hint=hint)
-        )
-    if not x.shape[1]:
-        raise ShapeError(
-            message(
-                f"got {x.type}: a sequence of length zero",
-                expected=f"expected {form} with at least one step",
-            )
-        )
-    if embedding is None:
-        return x
-    vectors: Tensor = embedding(x)
-    return vectors
-
-
-def steps_to_read(
-    x: Tensor, lengths: Any, mask: Any, padding_idx: int | None
-) -> Tensor | None:
-    """Return which steps count, `bool[batch, time]`; None where all of them do.
-
-    Said by a mask or by lengths; else tokens that are `padding_idx` do not count.
-    """
-    if mask is None and lengths is None and padding_idx is not None and x.ndim == 2:
-        mask = x != padding_idx
-        _check_read(mask, padding_idx)
-    real = steps_that_count(mask, lengths, x.shape[1], x.shape[0])
-    return None if real is None else real.T
-
-
-def _check_read(mask: Tensor, padding_idx: int) -> None:
-    """Refuse a sequence of padding alone, where the tokens are known."""
-    if mask.has_value and not mask.value.any(1).all():
-        row = int(mask.value.any(1).argmin())
-        raise ArgumentError(
-            message(
-                f"sequence {row} of the batch is padding alone, token {padding_idx}",
-                expected="expected another token in each",
-                hint="leave out empty sequences",
-            )
-        )
 
 
 # --- what all have ---------------------------------------------------------------
@@ -173,22 +94,46 @@ class _Sequences(Module):
         scores: Tensor = self.head(dropout(x, self._rate, self.training))
         return scores
 
-    def _next(self, output: Tensor) -> Tensor:
-        """Return an output as the next input: of tokens, the likeliest."""
-        return output if self.embedding is None else argmax(output, -1)
+    def _next(self, output: Tensor, place: Any, taste: Sequence[Tensor]) -> Tensor:
+        """Return an output as the next input: of tokens one that is chosen."""
+        return output if self.embedding is None else chosen(output, place, taste)
 
-    def _go_on(self, x: Tensor, state: State, steps: int) -> Tensor:
-        """Read an input `[batch, …]`, then each output; return them, batch first."""
+    def _go_on(
+        self, x: Tensor, state: State, steps: int, taste: Sequence[Tensor] = ()
+    ) -> tuple[Tensor, Tensor]:
+        """Read an input `[batch, …]`, then each output as the next input.
 
-        def step(carry: Any, _: Any) -> Any:
+        Returns outputs, and what was read of them, of all steps, batch first.
+        """
+
+        def step(carry: Any, place: Any) -> Any:
             x, state = carry
             x_t = x if self.embedding is None else self.embedding(x)
             outputs, state = self.recurrent(expand_dims(x_t, 1), state)
             y = self._scores(outputs[:, 0])
-            return (self._next(y).astype(x.dtype), state), y
+            after = self._next(y, place, taste).astype(x.dtype)
+            return (after, state), (y, after)
 
-        outputs: Tensor = scan(step, (x, state), length=steps)[1]
-        return permute_dims(outputs, (1, 0, 2))
+        places = arange(1, steps + 1, dtype="i32") if taste else None
+        length = None if taste else steps
+        outputs, read = scan(step, (x, state), places, length=length)[1]
+        turned = [1, 0, *range(2, read.ndim)]
+        return permute_dims(outputs, (1, 0, 2)), permute_dims(read, turned)
+
+    def _taste(
+        self, temperature: float, top_k: int | None, top_p: float | None, seed: int
+    ) -> list[Array]:
+        """Return what a program that writes takes besides, checked."""
+        found = controls(temperature, top_k, top_p, seed)
+        if found and self.embedding is None:
+            raise ArgumentError(
+                message(
+                    f"temperature={temperature!r} of a model of numbers",
+                    expected="its outputs are read as they are, nothing is drawn",
+                    hint="leave it out, or make it with an embedding_dim",
+                )
+            )
+        return found
 
 
 class _Reader(_Sequences):
@@ -207,33 +152,48 @@ class _Reader(_Sequences):
             return hidden[-1]
         return concat([hidden[-2], hidden[-1]], 1)
 
-    def generate(self, x: Any, steps: int, lengths: Any = None) -> Array:
+    def generate(
+        self,
+        x: Any,
+        steps: int,
+        lengths: Any = None,
+        *,
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+    ) -> Array:
         """Go on from sequences: return what follows, each output read as the next step.
 
         Args:
             x: as for a call; `lengths` too. Padding is left out.
             steps: how many to write.
+            temperature: 0 takes the likeliest token; else each is drawn, by scores
+                divided by it.
+            top_k: draw from so many likeliest tokens.
+            top_p: draw from the fewest likeliest that together have this probability.
+            seed: the same seed draws the same tokens.
 
-        Returns numbers `[batch, steps, output]`, or the likeliest tokens `[batch,
-        steps]`. Raises `ArgumentError` where outputs cannot be inputs.
+        Returns numbers `[batch, steps, output]`, or tokens `[batch, steps]`. Raises
+        `ArgumentError` where outputs cannot be inputs.
         """
         positive(steps=steps)
         self._check_turns()
+        taste = self._taste(temperature, top_k, top_p, seed)
         given = _numbers(x, self.embedding, self.head)
         vectors_of(as_tensor(given), self.embedding, self.input_size)
         real = steps_to_read(as_tensor(given), lengths, None, self._padding)
-        more = () if real is None else (real.value,)
+        mask = [] if real is None else [real.value]
 
-        def written(x: Tensor, *mask: Tensor) -> Tensor:
+        def written(x: Tensor, mask: list[Tensor], taste: list[Tensor]) -> Tensor:
             _, state = self._read(x, None, mask[0] if mask else None)
-            first = self._scores(self._last(state))
-            outputs = expand_dims(first, 1)
-            if steps > 1:
-                after = self._go_on(self._next(first), state, steps - 1)
-                outputs = concat([outputs, after], 1)
-            return self._next(outputs)
+            first = self._next(self._scores(self._last(state)), 0, taste)
+            if steps == 1:
+                return expand_dims(first, 1)
+            _, after = self._go_on(first, state, steps - 1, taste)
+            return concat([expand_dims(first, 1), after], 1)
 
-        found: Array = self._programs.run(self, steps, written, given, *more)
+        found: Array = self._programs.run(self, steps, written, given, mask, taste)
         return found
 
     def _check_turns(self) -> None:
@@ -418,7 +378,7 @@ class VectorToSequence(_Sequences):
         """Return the sequence of each vector."""
         state = self._first_state(vector)
         if previous is None:
-            return self._alone(vector, state, self.length)
+            return self._alone(vector, state, self.length)[0]
         steps = vectors_of(as_tensor(previous), self.embedding, self.input_size)
         if steps.shape[0] != vector.shape[0]:
             raise ShapeError(
@@ -430,29 +390,43 @@ class VectorToSequence(_Sequences):
         outputs, _ = self.recurrent(steps, state)
         return self._scores(outputs)
 
-    def generate(self, vector: Any, length: int | None = None) -> Array:
+    def generate(
+        self,
+        vector: Any,
+        length: int | None = None,
+        *,
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+    ) -> Array:
         """Return the sequences of vectors, of `length` steps, as the model writes them.
 
-        Numbers `[batch, length, output]`, or the likeliest tokens `[batch, length]`.
+        Numbers `[batch, length, output]`, or tokens `[batch, length]`, chosen as
+        `SequenceToSequence.generate` does.
         """
         steps = self.length if length is None else length
         positive(length=steps)
+        taste = self._taste(temperature, top_k, top_p, seed)
         given = _numbers(vector, None, self.head)
         self._check_vector(as_tensor(given))
 
-        def written(vector: Tensor) -> Tensor:
-            return self._next(self._alone(vector, self._first_state(vector), steps))
+        def written(vector: Tensor, taste: list[Tensor]) -> Tensor:
+            state = self._first_state(vector)
+            return self._alone(vector, state, steps, taste)[1]
 
-        found: Array = self._programs.run(self, steps, written, given)
+        found: Array = self._programs.run(self, steps, written, given, taste)
         return found
 
-    def _alone(self, vector: Tensor, state: State, steps: int) -> Tensor:
+    def _alone(
+        self, vector: Tensor, state: State, steps: int, taste: Sequence[Tensor] = ()
+    ) -> tuple[Tensor, Tensor]:
         batch = vector.shape[0]
         if self.embedding is not None:
             first = full((batch,), self.start_token, "i32")
         else:
             first = full((batch, self.output_size), 0.0, self.head.weight.dtype)
-        return self._go_on(first, state, steps)
+        return self._go_on(first, state, steps, taste)
 
     def _check_vector(self, vector: Tensor) -> None:
         if vector.ndim != 2:

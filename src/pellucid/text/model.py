@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 from pellucid.data.text import Vocabulary
 from pellucid.errors import DataError, message
 from pellucid.nn import CrossEntropyLoss, LanguageModel
+from pellucid.nn.sampling import Taste
 from pellucid.runs.model import RunModel
 from pellucid.text.preparing import windows_of
 from pellucid.text.report import TextReport
 from pellucid.text.settings import TextSettings
-from pellucid.text.writing import Taste, Writer
+from pellucid.text.writing import Writer
 from pellucid.train.trainer import Trainer
 
 __all__ = ["TextModel"]
@@ -65,7 +66,8 @@ class TextModel(RunModel):
         """Return new text that goes on from a prompt, piece by piece.
 
         Args:
-            prompt: what it goes on from; nothing stands for the start of a line.
+            prompt: what it goes on from; nothing stands for the start of a line, of a
+                word, or, where there is neither, for the first of the characters.
             length: how many characters.
             temperature: scores are divided by it: below 1 text is more alike to what
                 was learned, above it is wilder; 0 takes the likeliest character.
@@ -85,7 +87,9 @@ class TextModel(RunModel):
 
     @property
     def _start(self) -> str:
-        return "\n" if "\n" in self.vocabulary.characters else " "
+        """What a text without a prompt goes on from: the end of a line, if there is."""
+        known = self.vocabulary.characters
+        return next((each for each in "\n " if each in known), known[0])
 
     def summary(self) -> str:
         """Return the architecture as a table, a line for each layer."""

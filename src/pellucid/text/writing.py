@@ -7,8 +7,7 @@ computed twice, and Python is asked once a block.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,12 +20,12 @@ from pellucid.ir.graph import Graph
 from pellucid.ir.types import TensorType
 from pellucid.nn import LanguageModel
 from pellucid.nn.module import evaluated
-from pellucid.random import fold_in, key_of
-from pellucid.text.sampling import draw, likeliest
+from pellucid.nn.sampling import Taste, chosen
+from pellucid.random import key_of
 from pellucid.tracing import graph_of, symbol, symbols
 from pellucid.tree import leaves, map_leaves
 
-__all__ = ["BLOCK", "Taste", "Writer"]
+__all__ = ["BLOCK", "Writer"]
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -37,47 +36,6 @@ _I32 = np.dtype(np.int32)
 
 _FREE = -1
 """Stands in the prompt's place where a character is to be drawn."""
-
-
-_ALLOWED: dict[str, tuple[Callable[[float], bool], str]] = {
-    "temperature": (lambda x: 0 <= x < np.inf, "from 0"),
-    "top_k": (lambda x: x >= 1 and x == int(x), "from 1 that is whole"),
-    "top_p": (lambda x: 0 < x <= 1, "above 0 and at most 1"),
-}
-"""Whether a value is allowed, and the words for what is."""
-
-
-@dataclass(frozen=True)
-class Taste:
-    """How characters are drawn. Raises `ArgumentError` for what is not allowed."""
-
-    temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float | None = None
-
-    def __post_init__(self) -> None:
-        for name, (allowed, expected) in _ALLOWED.items():
-            value = getattr(self, name)
-            if value is None and name != "temperature":
-                continue
-            if not isinstance(value, int | float) or not allowed(value):
-                text = f"expected a number {expected}"
-                raise ArgumentError(message(f"{name}={value!r}", expected=text))
-
-    def arrays(self) -> list[Array]:
-        """Return what a program takes: the temperature, and what else is limited."""
-        temperature = np.array(self.temperature, np.float32)
-        if self.top_k is None and self.top_p is None:
-            return [temperature]
-        most = np.iinfo(np.int32).max
-        top_k = most if self.top_k is None else min(self.top_k, most)
-        top_p = 1.0 if self.top_p is None else self.top_p
-        return [
-            temperature,
-            np.array(top_k, np.int32),
-            # Shares that sum to 1 but for rounding must not be cut off.
-            np.array(np.inf if top_p >= 1.0 else top_p, np.float32),
-        ]
 
 
 class Writer:
@@ -144,14 +102,11 @@ class Writer:
         token, place = (symbol(TensorType((), _I32), name) for name in ("token", "at"))
         forced = symbol(TensorType((BLOCK,), _I32), "forced")
         given = [symbol(each, "control") for each in controls]
-        key, temperature, *limits = given
 
         def step(carry: Any, x: Any) -> Any:
             (token, state), (forced, place) = carry, x
             scores, state = self._model.step(token.reshape(1), state)
-            kept = likeliest(scores[0], temperature, *limits) if limits else scores[0]
-            drawn = draw(kept, fold_in(key, place), temperature)
-            token = where(forced >= 0, forced, drawn)
+            token = where(forced >= 0, forced, chosen(scores[0], place, given))
             return (token, state), token
 
         places = place + arange(BLOCK, dtype="i32")
