@@ -72,6 +72,14 @@ def pool(space: int, d: Draw, **more: Any) -> Options:
     }
 
 
+def upsampling(space: int, mode: str, d: Draw) -> Options:
+    lined = {} if mode == "nearest" else {"align_corners": d.one_of(None, True, False)}
+    if d.coin():
+        return {"size": sizes(space, 1, 9)(d), "mode": mode, **lined}
+    one, each = d.between(0.6, 2.5), tuple(d.between(0.6, 2.5) for _ in range(space))
+    return {"scale_factor": one if d.coin() else each, "mode": mode, **lined}
+
+
 def images(space: int, low: int, high: int) -> Callable[[Draw, Options], Inputs]:
     """Draw a batch of images (or lines, or volumes) of the channels asked for."""
 
@@ -489,6 +497,11 @@ LAYERS = [
         images(2, 1, 4),
         lambda d: {"scale_factor": sizes(2, 1, 3)(d)},
     ),
+    *(
+        Row(f"Upsample, {mode}", images(space, 2, 5), partial(upsampling, space, mode))
+        for space, mode in enumerate(("linear", "bilinear", "trilinear"), 1)
+    ),
+    Row("Upsample, nearest", images(2, 2, 5), partial(upsampling, 2, "nearest")),
     Row(
         "Dropout, evaluated",
         lambda d, o: (d.normal(3, 4),),

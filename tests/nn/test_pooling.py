@@ -12,7 +12,6 @@ import pytest
 from jax import lax
 
 import pellucid as pel
-from pellucid import functional as F
 from pellucid import nn
 from pellucid.engines.choose import engine_named
 from pellucid.errors import ArgumentError, ShapeError
@@ -194,15 +193,6 @@ def test_the_largest_is_jax_s(stride: int) -> None:
     np.testing.assert_allclose(found[1], back(upstream)[0], rtol=1e-12, atol=1e-14)
 
 
-def test_upsampling_repeats_and_its_gradient_adds() -> None:
-    x = np.random.default_rng(0).normal(size=(2, 1, 2, 3))
-    y, dx = both(nn.Upsample(scale_factor=(2, 3)), x)
-    np.testing.assert_array_equal(y, x.repeat(2, 2).repeat(3, 3))
-    upstream = np.random.default_rng(1).normal(size=y.shape)
-    blocks = upstream.reshape(2, 1, 2, 2, 3, 3)
-    np.testing.assert_allclose(dx, blocks.sum((3, 5)), rtol=1e-12, atol=1e-14)
-
-
 # --- corners ---------------------------------------------------------------------
 
 
@@ -261,7 +251,6 @@ VARIED: dict[str, nn.Module] = {
     "mean": nn.AvgPool2d((2, 3), (2, 1), 1, count_include_pad=False),
     "adaptive": nn.AdaptiveMaxPool2d((2, 3)),
     "global": nn.AdaptiveAvgPool2d(1),
-    "upsampling": nn.Upsample(scale_factor=2),
 }
 
 
@@ -307,8 +296,6 @@ def test_images_that_do_not_fit_say_what_to_try() -> None:
     for layer in (nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(2)):
         with pytest.raises(ShapeError, match=r"x\[:, None\] for one channel, x\[None"):
             layer(np.zeros((2, 8, 8)))
-    with pytest.raises(ShapeError, match="got 1 axes, expected 3"):
-        F.upsample([1.0], 2)
 
 
 def test_a_window_larger_than_its_image_says_so() -> None:
@@ -327,8 +314,6 @@ BAD_SETTINGS: dict[str, tuple[Any, str]] = {
     "stride 0": (lambda: nn.AvgPool2d(2, stride=0), "stride must be .* ≥ 1"),
     "padding": (lambda: nn.MaxPool2d(3, padding=2), r"padding \(2, 2\) is more than h"),
     "output": (lambda: nn.AdaptiveAvgPool2d(0), "output_size must be"),
-    "factor": (lambda: nn.Upsample(scale_factor=1.5), "scale_factor must be"),  # type: ignore[arg-type]
-    "scale": (lambda: F.upsample(np.zeros((1, 1, 2)), 0), "scale_factor must be"),
 }
 
 

@@ -13,3 +13,4 @@ from pellucid.functional.norm import *  # noqa: F403
 from pellucid.functional.padding import *  # noqa: F403
 from pellucid.functional.pooling import *  # noqa: F403
 from pellucid.functional.recurrent import *  # noqa: F403
+from pellucid.functional.upsampling import *  # noqa: F403

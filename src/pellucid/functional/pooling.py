@@ -1,4 +1,4 @@
-"""Pooling: the largest entry, or the mean, of each window. Its opposite: upsampling.
+"""Pooling: the largest entry, or the mean, of each window.
 
 Windows are rectangles, so they are reduced along one axis after another. Where they
 do not overlap, an axis is cut into blocks and reduced; else the entries of all windows
@@ -20,17 +20,16 @@ import numpy as np
 
 from pellucid.errors import ArgumentError, ShapeError, message
 from pellucid.functional.array import floating, maximum
-from pellucid.functional.layout import broadcast_to, concat, permute_dims
+from pellucid.functional.layout import concat, permute_dims
 from pellucid.functional.padding import pad
 from pellucid.functional.windows import Sizes, check_images, per_axis, reach
-from pellucid.tensors import Tensor, TensorLike, as_tensor, tensor
+from pellucid.tensors import Tensor, TensorLike, tensor
 
 __all__ = [
     "adaptive_avg_pool",
     "adaptive_max_pool",
     "avg_pool",
     "max_pool",
-    "upsample",
 ]
 
 Whole: TypeAlias = Callable[[Tensor, int], Tensor]
@@ -139,24 +138,6 @@ def adaptive_avg_pool(x: TensorLike, output_size: Sizes) -> Tensor:
     [[[3.0]]]
     """
     return _adapted(floating(x), output_size, Tensor.mean)
-
-
-def upsample(x: TensorLike, scale_factor: Sizes) -> Tensor:
-    """Return each entry repeated along the axes of space: the nearest one is taken.
-
-    >>> upsample([[[1.0, 2.0]]], 2).value.tolist()
-    [[[1.0, 1.0, 2.0, 2.0]]]
-    """
-    x = as_tensor(x)
-    space = _space(x, scale_factor)
-    check_images(x, space)
-    factors = per_axis("scale_factor", scale_factor, space)
-    apart = [size for n in x.shape[2:] for size in (n, 1)]
-    wide = [size for pair in zip(x.shape[2:], factors) for size in pair]
-    repeated = broadcast_to(x.reshape(*x.shape[:2], *apart), (*x.shape[:2], *wide))
-    return repeated.reshape(
-        *x.shape[:2], *(n * k for n, k in zip(x.shape[2:], factors))
-    )
 
 
 # --- where the windows are -------------------------------------------------------

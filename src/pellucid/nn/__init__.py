@@ -55,6 +55,7 @@ from pellucid.nn.transformer import (
     TransformerEncoder,
     TransformerEncoderLayer,
 )
+from pellucid.nn.upsampling import Upsample
 from pellucid.tensors import Buffer, Parameter
 
 __all__ = [
@@ -99,6 +100,7 @@ __all__ = [
     "UncertaintyWeights",
     "Unflatten",
     "Unstandardize",
+    "Upsample",
     "VectorToSequence",
     "buffer_updates",
     "from_spec",

@@ -1,4 +1,4 @@
-"""Pooling over one, two and three axes of space, and upsampling.
+"""Pooling over one, two and three axes of space.
 
 Arguments are PyTorch's. What is computed, and where gradients go at ties, stands in
 `functional/pooling.py`.
@@ -6,14 +6,11 @@ Arguments are PyTorch's. What is computed, and where gradients go at ties, stand
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from pellucid.functional import (
     adaptive_avg_pool,
     adaptive_max_pool,
     avg_pool,
     max_pool,
-    upsample,
 )
 from pellucid.functional.pooling import check_half
 from pellucid.functional.windows import Sizes, per_axis, reach
@@ -33,7 +30,6 @@ __all__ = [
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
-    "Upsample",
 ]
 
 
@@ -248,28 +244,3 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPool):
     """
 
     space = 3
-
-
-class Upsample(Module):
-    """Each entry repeated along the axes of space: `[n, c, h, w]` becomes
-    `[n, c, h k, w k]`.
-
-    Args:
-        scale_factor: how often, one number or one for each axis.
-
-    >>> import numpy as np
-    >>> Upsample(scale_factor=2)(np.zeros((1, 6, 5, 7), np.float32)).shape
-    (1, 6, 10, 14)
-    """
-
-    transparent = True
-
-    def __init__(self, *, scale_factor: Sizes) -> None:
-        many = isinstance(scale_factor, Sequence)
-        axes = len(scale_factor) if isinstance(scale_factor, Sequence) else 1
-        factors = per_axis("scale_factor", scale_factor, axes)
-        self.scale_factor: Sizes = factors if many else factors[0]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x with its entries repeated."""
-        return upsample(x, self.scale_factor)
