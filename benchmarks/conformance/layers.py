@@ -123,7 +123,8 @@ def sequences(states: int) -> Callable[[Draw, Options], Inputs]:
         first = o.get("batch_first")
         x = d.normal(*((*count, time) if first else (time, *count)), o["input_size"])
         deep = o["num_layers"] * (1 + o["bidirectional"])
-        held = [d.normal(deep, *count, o["hidden_size"]) for _ in range(states)]
+        widths = [o.get("proj_size") or o["hidden_size"], o["hidden_size"]][:states]
+        held = [d.normal(deep, *count, width) for width in widths]
         return (x,) if d.coin() else (x, held[0] if states == 1 else tuple(held))
 
     return inputs
@@ -157,6 +158,11 @@ def recurrent(d: Draw, **more: Any) -> Options:
         "bidirectional": d.coin(),
         "batch_first": d.coin(),
     }
+
+
+def projected(d: Draw) -> Options:
+    width = d.whole(2, 5)
+    return {**recurrent(d), "hidden_size": width, "proj_size": d.whole(1, width - 1)}
 
 
 def ragged(d: Draw, o: Options) -> Inputs:
@@ -432,6 +438,7 @@ LAYERS = [
     ),
     Row("RNN", sequences(1), partial(recurrent, **nonlinear)),
     Row("LSTM", sequences(2), recurrent),
+    Row("LSTM, projected", sequences(2), projected),
     Row("GRU", sequences(1), recurrent),
     *(
         Row(

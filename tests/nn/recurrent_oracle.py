@@ -27,11 +27,12 @@ def relu(x: Any, state: State, w: Any, u: Any, b: Any, c: Any) -> State:
     return (of(x).maximum(x @ w.T + b + state[0] @ u.T + c, 0.0),)
 
 
-def lstm(x: Any, state: State, w: Any, u: Any, b: Any, c: Any) -> State:
+def lstm(x: Any, state: State, w: Any, u: Any, b: Any, c: Any, p: Any = None) -> State:
     hidden, cell = state
     i, f, g, o = of(x).split(x @ w.T + b + hidden @ u.T + c, 4, -1)
     cell = sigmoid(f) * cell + sigmoid(i) * of(x).tanh(g)
-    return sigmoid(o) * of(x).tanh(cell), cell
+    shown = sigmoid(o) * of(x).tanh(cell)
+    return shown if p is None else shown @ p.T, cell
 
 
 def gru(x: Any, state: State, w: Any, u: Any, b: Any, c: Any) -> State:
@@ -72,6 +73,8 @@ def layers(
             zeros = of(xs).zeros(params[f"weight_ih{suffix}"].shape[0])
             names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
             weights = tuple(params.get(name + suffix, zeros) for name in names)
+            if f"weight_hr{suffix}" in params:
+                weights = (*weights, params[f"weight_hr{suffix}"])
             state = tuple(part[len(ends)] for part in first)
             reverse = suffix.endswith("reverse")
             outputs, end = one_way(STEPS[kind], weights, xs, state, reverse)

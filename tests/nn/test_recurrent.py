@@ -28,6 +28,7 @@ CASES: dict[str, dict[str, Any]] = {
     "relu": {"nonlinearity": "relu", "bidirectional": True},
     "lstm": {"batch_first": True},
     "lstm stacked": {"num_layers": 2, "bidirectional": True},
+    "lstm projected": {"num_layers": 2, "bidirectional": True, "proj_size": 2},
     "gru": {"bidirectional": True, "batch_first": True},
     "gru stacked": {"num_layers": 2, "bias": False},
 }
@@ -47,8 +48,9 @@ def data(layer: Any) -> tuple[Any, list[Any]]:
     """Return an input of three axes and a first state, a leaf each."""
     shape = (BATCH, TIME, WIDTH) if layer.batch_first else (TIME, BATCH, WIDTH)
     count = layer.num_layers * (2 if layer.bidirectional else 1)
-    parts = 2 if isinstance(layer, nn.LSTM) else 1
-    drawn = [RNG.normal(size=(count, BATCH, HIDDEN)) for _ in range(parts)]
+    widths = [layer.proj_size or HIDDEN]
+    widths += [HIDDEN] if isinstance(layer, nn.LSTM) else []
+    drawn = [RNG.normal(size=(count, BATCH, width)) for width in widths]
     return leaf(RNG.normal(size=shape)), [leaf(each) for each in drawn]
 
 
@@ -78,7 +80,9 @@ WEIGH = RNG.normal(size=(TIME, BATCH, 2 * HIDDEN))
 # --- the formulas ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", ["tanh stacked", "relu", "lstm stacked", "gru"])
+@pytest.mark.parametrize(
+    "case", ["tanh stacked", "relu", "lstm stacked", "lstm projected", "gru"]
+)
 def test_layers_and_all_their_gradients_agree_with_jax(case: str) -> None:
     layer = made(case)
     x, state = data(layer)
@@ -115,7 +119,7 @@ class Judged(nn.Module):
         return loss_of(*run(self.layer, x, state, lengths=LENGTHS))
 
 
-@pytest.mark.parametrize("case", ["relu", "lstm stacked", "gru"])
+@pytest.mark.parametrize("case", ["relu", "lstm stacked", "lstm projected", "gru"])
 def test_the_gradient_checker_passes_layers(case: str) -> None:
     layer = made(case)
     x, state = data(layer)
@@ -124,7 +128,7 @@ def test_the_gradient_checker_passes_layers(case: str) -> None:
     assert len(report.rows) == len(layer.state_dict()) + 1 + len(state)
 
 
-@pytest.mark.parametrize("case", ["relu", "lstm stacked", "gru"])
+@pytest.mark.parametrize("case", ["relu", "lstm stacked", "lstm projected", "gru"])
 def test_engines_agree_on_layers_and_their_gradients(case: str) -> None:
     model = Judged(made(case))
     x, state = data(model.layer)
@@ -238,6 +242,11 @@ def test_state_dicts_have_pytorchs_keys_and_shapes_in_its_order() -> None:
         }
     assert shapes == expected
     assert list(shapes) == list(expected)
+    layer = nn.LSTM(3, 4, num_layers=2, proj_size=2)
+    shapes = {name: each.shape for name, each in layer.state_dict().items()}
+    assert list(shapes)[3:6] == ["bias_hh_l0", "weight_hr_l0", "weight_ih_l1"]
+    assert shapes["weight_hr_l0"] == (2, 4)
+    assert shapes["weight_hh_l0"] == shapes["weight_ih_l1"] == (16, 2)
     assert list(nn.GRU(3, 4, bias=False).state_dict()) == [
         "weight_ih_l0",
         "weight_hh_l0",
@@ -257,7 +266,7 @@ def test_arguments_stand_in_pytorchs_order() -> None:
         "RNN(input_size=3, hidden_size=4, num_layers=2, nonlinearity='relu', "
         "bias=False, batch_first=True, dropout=0.5, bidirectional=True)"
     )
-    assert nn.LSTM(3, 4, 2, False, True, 0.5, True).bidirectional
+    assert nn.LSTM(3, 4, 2, False, True, 0.5, True, 2).proj_size == 2
     assert nn.GRU(3, 4, 2, False, True, 0.5, True).dropout == 0.5
     assert nn.RNNCell(3, 4, False, "relu").nonlinearity == "relu"
 
@@ -487,6 +496,10 @@ def test_arguments_that_make_no_layer_are_refused() -> None:
     for make in (nn.RNN, nn.RNNCell):
         with pytest.raises(ArgumentError, match=r"'gru' · .* · there is nn\.GRU"):
             make(3, 4, nonlinearity="gru")
+    for size in (4, -1, 1.5):
+        words = f"proj_size={size} · expected a whole number below hidden_size=4 · 0"
+        with pytest.raises(ArgumentError, match=words):
+            nn.LSTM(3, 4, proj_size=size)
     with pytest.raises(ArgumentError, match="num_layers must be a whole number ≥ 1"):
         nn.GRU(3, 4, num_layers=0)
     with pytest.raises(ArgumentError, match="hidden_size must be a whole number ≥ 1"):

@@ -46,7 +46,11 @@ def fitted(model: Net, X: Any, y: Any, **options: Any) -> tuple[Trainer, Any]:
     return trainer, trainer.fit(X, y, **options)
 
 
-@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+def projected(width: int, hidden: int, **options: Any) -> nn.LSTM:
+    return nn.LSTM(width, 6, proj_size=hidden, **options)
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM, projected])
 def test_pieces_one_after_the_other_give_the_outputs_of_the_whole(kind: Any) -> None:
     whole, model = made(0, kind), made(STREAMS, kind)
     batches = cut(SERIES).reshape(PIECES, STREAMS, PIECE, WIDTH)

@@ -11,7 +11,9 @@ replay shows it.
 Sources:
     RNN   Elman, "Finding structure in time" (1990)
     LSTM  Hochreiter and Schmidhuber, "Long short-term memory" (1997), with the forget
-          gate of Gers, Schmidhuber and Cummins, "Learning to forget" (2000)
+          gate of Gers, Schmidhuber and Cummins, "Learning to forget" (2000); projected:
+          Sak, Senior and Beaufays, "Long short-term memory based recurrent neural
+          network architectures for large vocabulary speech recognition" (2014)
     GRU   Cho et al., "Learning phrase representations using RNN encoder-decoder"
           (2014), its reset gate behind the product, as in cuDNN and PyTorch
 """
@@ -36,7 +38,7 @@ Step: TypeAlias = Callable[[Tensor, State, Tensor | None], State]
 
 
 def _weighted(hidden: Tensor, weight: Tensor) -> Tensor:
-    """Return h Wᵀ, `[batch, gates · hidden]`, for all gates at once."""
+    """Return h Wᵀ: `[batch, gates · hidden]` for all gates at once."""
     return apply("dot", hidden, weight, contract=((1,), (1,)), batch=((), ()))
 
 
@@ -83,18 +85,24 @@ def rnn_step(
 
 
 def lstm_step(
-    sums: Tensor, state: State, weight_hh: Tensor, real: Tensor | None = None
+    sums: Tensor,
+    state: State,
+    weight_hh: Tensor,
+    real: Tensor | None = None,
+    weight_hr: Tensor | None = None,
 ) -> State:
     """Return the next hidden and cell state of long short-term memory.
 
     i, f, o = σ(·), g = tanh(·) of `sums + h Wᵀ`, in the order i, f, g, o;
-    c′ = f c + i g; h′ = o tanh(c′).
+    c′ = f c + i g; h′ = o tanh(c′), or, projected, W_hr (o tanh(c′)).
 
     Args:
         sums: x W_ihᵀ and all biases, `[batch, 4 · hidden]`.
-        state: `(h, c)`, each `[batch, hidden]`.
-        weight_hh: `[4 · hidden, hidden]`.
+        state: `(h, c)`, h of the width of the state shown, c `[batch, hidden]`.
+        weight_hh: `[4 · hidden, width]`.
         real: as for `rnn_step`.
+        weight_hr: W_hr, `[width, hidden]`, which makes the state shown narrower; the
+            width is `hidden` without it.
 
     >>> from pellucid.tensors import tensor
     >>> off = tensor([[-99.0, 99.0, 0.0, 99.0]])  # no input, no forgetting, all output
@@ -115,7 +123,10 @@ def lstm_step(
     with within("cell"):
         cell = _held(f * cell + i * g, cell, real)
     with within("hidden"):
-        hidden = _held(o * tanh(cell), hidden, real)
+        shown = o * tanh(cell)
+        if weight_hr is not None:
+            shown = _weighted(shown, weight_hr)
+        hidden = _held(shown, hidden, real)
     return hidden, cell
 
 

@@ -40,22 +40,20 @@ State: TypeAlias = tuple[Tensor, ...]
 
 
 class Weights(NamedTuple):
-    """The weights of one unit: from the input, from the state, and the biases."""
+    """The weights of one unit: from the input, from the state, the biases; and what
+    makes the state that is shown narrower, if anything.
+    """
 
     input: Tensor
     hidden: Tensor
     bias_input: Tensor | None
     bias_hidden: Tensor | None
+    projection: Tensor | None = None
 
     def astype(self, dtype: Any) -> Weights:
         """Return the weights in another dtype."""
-        first, second = self.bias_input, self.bias_hidden
-        return Weights(
-            self.input.astype(dtype),
-            self.hidden.astype(dtype),
-            None if first is None else first.astype(dtype),
-            None if second is None else second.astype(dtype),
-        )
+        there = {name: x for name, x in self._asdict().items() if x is not None}
+        return self._replace(**{name: x.astype(dtype) for name, x in there.items()})
 
 
 @dataclass(frozen=True)
@@ -91,6 +89,8 @@ class Unit:
         """Return the step with its weights bound: of sums, state and what counts."""
         bias = weights.bias_hidden
         bound: dict[str, Any] = {"weight_hh": weights.hidden}
+        if weights.projection is not None:
+            bound["weight_hr"] = weights.projection
         if bias is not None and self.inside:
             width = bias.shape[0] // len(self.gates)
             at = self.gates.index(self.inside[0]) * width
@@ -143,6 +143,8 @@ class Recurrent(Module):
     """A module of recurrent units: draws their weights and checks their states."""
 
     unit: Unit
+    proj_size: int = 0
+    """How wide the state is that is shown; 0: as wide as the others."""
 
     def _start(
         self, unit: Unit, input_size: int, hidden_size: int, bias: bool, dtype: Any
@@ -161,21 +163,28 @@ class Recurrent(Module):
         hidden = self.hidden_size
         for name, shape, draw in (
             ("weight_ih", (hidden, width), xavier_uniform),
-            ("weight_hh", (hidden, hidden), orthogonal),
+            ("weight_hh", (hidden, self._width), orthogonal),
         ):
             setattr(self, name + suffix, Parameter(self._per_gate(draw, shape)))
         for name in ("bias_ih", "bias_hh"):
             start = self._first_bias(name) if self.bias else None
             setattr(self, name + suffix, start)
+        if self.proj_size:
+            drawn = self._draw(xavier_uniform, (self.proj_size, hidden))
+            setattr(self, "weight_hr" + suffix, Parameter(drawn))
+
+    @property
+    def _width(self) -> int:
+        """The width of the hidden state, which is shown."""
+        return self.proj_size or self.hidden_size
 
     def _per_gate(self, draw: Callable[..., Tensor], shape: Shape) -> Array:
-        drawn = []
-        for _ in self.unit.gates:
-            drawn.append(
-                draw(fold_in(self._key, self._drawn), shape, self._first_dtype)
-            )
-            self._drawn += 1
-        return np.concatenate([each.value for each in drawn])
+        return np.concatenate([self._draw(draw, shape) for _ in self.unit.gates])
+
+    def _draw(self, draw: Callable[..., Tensor], shape: Shape) -> Array:
+        key = fold_in(self._key, self._drawn)
+        self._drawn += 1
+        return draw(key, shape, self._first_dtype).value
 
     def _first_bias(self, name: str) -> Parameter:
         ones = [gate == "forget" and name == "bias_ih" for gate in self.unit.gates]
@@ -190,7 +199,8 @@ class Recurrent(Module):
         return said
 
     def _weights(self, suffix: str = "") -> Weights:
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        names = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"]
+        names += ["weight_hr"] * bool(self.proj_size)
         return Weights(*(getattr(self, name + suffix) for name in names))
 
     @staticmethod
@@ -211,11 +221,12 @@ class Recurrent(Module):
                 )
             )
 
-    def _given_state(self, hx: Any, shape: Shape, like: Tensor) -> State:
-        """Return the state that was given, checked; zeros where none was."""
+    def _given_state(self, hx: Any, lead: Shape, like: Tensor) -> State:
+        """Return the state that was given, `[*lead, width]`, checked; else zeros."""
         names = self.unit.states
+        shapes = [(*lead, self._state_width(name)) for name in names]
         if hx is None:
-            return (_zeros(shape, like),) * len(names)
+            return tuple(_zeros(shape, like) for shape in shapes)
         parts = tuple(hx) if isinstance(hx, list | tuple) else (hx,)
         if len(parts) != len(names):
             form = "(h, c)" if len(names) == 2 else "h"
@@ -226,7 +237,7 @@ class Recurrent(Module):
                 )
             )
         state = tuple(as_tensor(each) for each in parts)
-        for name, each in zip(names, state):
+        for name, each, shape in zip(names, state, shapes):
             if each.shape != shape:
                 raise ShapeError(
                     message(
@@ -235,6 +246,9 @@ class Recurrent(Module):
                     )
                 )
         return tuple(each.astype(like.dtype) for each in state)
+
+    def _state_width(self, name: str) -> int:
+        return self._width if name == "hidden" else self.hidden_size
 
 
 def _zeros(shape: Shape, like: Tensor) -> Tensor:
@@ -255,7 +269,7 @@ class _Cell(Recurrent):
         rows, weights = self._alike(rows, self._weights())
         sums = self.unit.sums(rows, weights)
         lead = x.shape[:-1]
-        state = self._given_state(hx, (*lead, self.hidden_size), sums)
+        state = self._given_state(hx, lead, sums)
         rows_of = tuple(each.reshape(-1, self.hidden_size) for each in state)
         after = self.unit.stepper(weights)(sums, rows_of, None)
         return tuple(each.reshape(*lead, self.hidden_size) for each in after)

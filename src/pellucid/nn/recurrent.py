@@ -22,6 +22,7 @@ from pellucid.functional import (
     stack,
     where,
 )
+from pellucid.functional.windows import whole
 from pellucid.ir.graph import within
 from pellucid.nn.cells import Recurrent, State, Unit, simple_unit, unit_named
 from pellucid.nn.context import Memory, update_buffer
@@ -56,7 +57,7 @@ class _Layers(Recurrent):
         self.batch_first, self.dropout = bool(batch_first), dropout
         self.bidirectional = bool(bidirectional)
         for layer in range(self.num_layers):
-            width = hidden_size * self._directions if layer else input_size
+            width = self._width * self._directions if layer else input_size
             for reverse in range(self._directions):
                 self._add_weights(width, _suffix(layer, reverse))
         self._remember(stateful)
@@ -74,8 +75,8 @@ class _Layers(Recurrent):
                     hint="make it bidirectional or stateful, not both",
                 )
             )
-        shape = (self.num_layers, streams, self.hidden_size)
         for name in self.unit.states:
+            shape = (self.num_layers, streams, self._state_width(name))
             zeros = np.zeros(shape, self._weights(_suffix(0, False)).input.dtype)
             setattr(self, f"{name}_state", Memory(zeros))
 
@@ -118,7 +119,6 @@ class _Layers(Recurrent):
     def _first_state(self, x: Tensor, hx: Any, alone: bool) -> list[Tensor]:
         """Return the state to start from: the one given, the one carried on, zeros."""
         count, batch = self.num_layers * self._directions, x.shape[1]
-        shape = (count, batch, self.hidden_size)
         memories = self._memories()
         if memories and batch != self.stateful:
             raise ShapeError(
@@ -131,8 +131,8 @@ class _Layers(Recurrent):
             )
         if hx is None and memories:
             return [each.astype(x.dtype) for each in memories]
-        given = self._given_state(hx, (count, *shape[alone + 1 :]), x)
-        return [each.reshape(shape) for each in given]
+        given = self._given_state(hx, (count,) if alone else (count, batch), x)
+        return [each.reshape(count, batch, each.shape[-1]) for each in given]
 
     def _check(self, x: Tensor) -> bool:
         """Check the input; return whether it is one sequence without a batch axis."""
@@ -177,6 +177,19 @@ class _Layers(Recurrent):
             sums = self.unit.sums(x, weights)
             step = self.unit.stepper(weights)
             return recur(step, sums, state, mask=real, reverse=reverse)
+
+
+def _projection(size: int, hidden: int) -> int:
+    positive(hidden_size=hidden)
+    if not whole(size) or size >= hidden:
+        raise ArgumentError(
+            message(
+                f"proj_size={size!r}",
+                expected=f"expected a whole number below hidden_size={hidden}",
+                hint="0 leaves the outputs as wide as hidden_size",
+            )
+        )
+    return size
 
 
 def _suffix(layer: int, reverse: bool | int) -> str:
@@ -261,22 +274,27 @@ class LSTM(_Layers):
     """Layers of long short-term memory, whose cells carry what they keep through time.
 
     i, f, o = σ(·), g = tanh(·) of x_t W_ihᵀ + b_ih + h_t−1 W_hhᵀ + b_hh;
-    c_t = f c_t−1 + i g; h_t = o tanh(c_t).
+    c_t = f c_t−1 + i g; h_t = o tanh(c_t), or, with a `proj_size`, W_hr (o tanh(c_t)).
 
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout,
             bidirectional, dtype, stateful: as for `RNN`. The bias of the forget gate
             starts at 1.
+        proj_size: how wide h_t and the outputs are, less than `hidden_size`; 0 makes
+            them as wide as c_t.
 
     Called as `layer(x, (h0, c0)=None, *, mask=None, lengths=None)`; returns
-    `(outputs, (h_n, c_n))`. Shapes are those of `RNN`, c as h.
+    `(outputs, (h_n, c_n))`. Shapes are those of `RNN`, c as h, but for a projection.
 
     State: for each layer k `weight_ih_lk [4 · hidden, …]`, `weight_hh_lk`,
-    `bias_ih_lk`, `bias_hh_lk`, gates in the order i, f, g, o, and the same with
-    `_reverse`, as in PyTorch. Sources: Hochreiter and Schmidhuber, "Long short-term
-    memory" (1997); Gers, Schmidhuber and Cummins, "Learning to forget" (2000); for
-    the forget bias Jozefowicz, Zaremba and Sutskever, "An empirical exploration of
-    recurrent network architectures" (2015).
+    `bias_ih_lk`, `bias_hh_lk`, gates in the order i, f, g, o, where h_t is projected
+    `weight_hr_lk [proj, hidden]`, and the same with `_reverse`, as in PyTorch.
+    Sources: Hochreiter and Schmidhuber, "Long short-term memory" (1997); Gers,
+    Schmidhuber and Cummins, "Learning to forget" (2000); for the forget bias
+    Jozefowicz, Zaremba and Sutskever, "An empirical exploration of recurrent network
+    architectures" (2015); for the projection Sak, Senior and Beaufays, "Long short-term
+    memory based recurrent neural network architectures for large vocabulary speech
+    recognition" (2014).
 
     >>> layer = LSTM(3, 4, num_layers=2, batch_first=True)
     >>> outputs, (h, c) = layer(np.zeros((2, 5, 3), np.float32), lengths=[5, 2])
@@ -293,9 +311,11 @@ class LSTM(_Layers):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        proj_size: int = 0,
         dtype: DType | str | None = None,
         stateful: int = 0,
     ) -> None:
+        self.proj_size = _projection(proj_size, hidden_size)
         unit, sizes = unit_named("lstm"), (input_size, hidden_size, num_layers)
         options = bias, batch_first, dropout, bidirectional, dtype, stateful
         self._build(unit, sizes, *options)
