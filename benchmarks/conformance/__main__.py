@@ -35,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Compare, print the table, write JSON where asked; return 1 if a row differs."""
     asked = _parser().parse_args(arguments)
     warnings.filterwarnings("ignore", message="Using padding='same'")  # slow, it says
+    warnings.filterwarnings("ignore", message="enable_nested_tensor is True")
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)  # NAdam holds a product in the default
     results = []

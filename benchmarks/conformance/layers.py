@@ -322,6 +322,17 @@ def target_masks(d: Draw, o: Options, given: Inputs) -> Options:
     }
 
 
+def pair(d: Draw) -> Options:
+    deep = {"num_encoder_layers": d.whole(1, 2), "num_decoder_layers": d.whole(1, 2)}
+    return {**block(d), **deep}
+
+
+def pair_masks(d: Draw, o: Options, given: Inputs) -> Options:
+    """Draw masks of a source, which comes first here, of a target, and across."""
+    own = source_masks("src_mask")(d, o, given)
+    return {**own, **target_masks(d, o, given[::-1])}
+
+
 def stack_of(library: Any, kind: str, num_layers: int, normed: bool, **o: Any) -> Any:
     """Make a stack of a library: layers, and half the time a norm behind them."""
     layer = getattr(library, f"{kind}Layer")(**o)
@@ -481,6 +492,12 @@ LAYERS = [
         partial(stack_of, nn, "TransformerDecoder"),
         partial(stack_of, torch.nn, "TransformerDecoder"),
         target_masks,
+    ),
+    Row(
+        "Transformer",
+        target_and_memory,
+        pair,
+        keywords=pair_masks,
     ),
     Row(
         "Sequential",

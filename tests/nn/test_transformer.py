@@ -73,6 +73,58 @@ def test_layers_and_all_their_gradients_agree_with_jax(
         np.testing.assert_allclose(ours.value, flow, rtol=1e-9, atol=1e-11)
 
 
+def whole(**options: Any) -> nn.Transformer:
+    made: Any = stirred(
+        nn.Transformer(4, 2, 2, 1, 6, 0.0, "gelu", batch_first=True, **options)
+    )
+    return made
+
+
+def test_a_transformer_and_all_its_gradients_agree_with_jax() -> None:
+    model = whole(norm_first=True)
+    source, target = RNG.normal(size=(2, 5, 4)), RNG.normal(size=(2, 3, 4))
+    padding = np.array([[False] * 5, [False] * 3 + [True] * 2])
+    allowed, past = ~padding[:, None, None], np.tri(3, dtype=bool)
+    inputs = [tensor(each, requires_grad=True) for each in (source, target)]
+    masks = {"src_key_padding_mask": padding, "memory_key_padding_mask": padding}
+    found = model(*inputs, tgt_is_causal=True, **masks)
+    pull = RNG.normal(size=found.shape)
+
+    def theirs(state: Any, source: Any, target: Any) -> Any:
+        part, norm = attention_oracle.part, attention_oracle.norm
+        encoder, decoder = part(state, "encoder"), part(state, "decoder")
+        for number in range(2):
+            layer = part(encoder, f"layers.{number}")
+            source = attention_oracle.layer(layer, source, 2, allowed, True)
+        memory = norm(part(encoder, "norm"), source)
+        layer, across = part(decoder, "layers.0"), (memory, allowed)
+        target = attention_oracle.layer(layer, target, 2, past, True, *across)
+        return norm(part(decoder, "norm"), target)
+
+    expected, (of_state, *of_inputs) = attention_oracle.with_gradients(
+        theirs, pull, model.state_dict(), source, target
+    )
+    np.testing.assert_allclose(found.value, expected, rtol=1e-9, atol=1e-12)
+    names, leaves = zip(*model.named_parameters())
+    flows = grad(found, [*leaves, *inputs], pull)
+    for ours, flow in zip(flows, [*(of_state[name] for name in names), *of_inputs]):
+        np.testing.assert_allclose(ours.value, flow, rtol=1e-9, atol=1e-11)
+
+
+def test_a_transformer_is_saved_and_its_mask_hides_what_comes_later(
+    tmp_path: Any,
+) -> None:
+    model = whole()
+    model.save(tmp_path / "net.safetensors")
+    same = nn.load(tmp_path / "net.safetensors")
+    x = RNG.normal(size=(2, 3, 4))
+    mask = nn.Transformer.generate_square_subsequent_mask(3)
+    found = same(x, x, tgt_mask=mask).value
+    np.testing.assert_array_equal(found, model(x, x, tgt_mask=mask).value)
+    causal = model(x, x, tgt_is_causal=True).value
+    np.testing.assert_allclose(found, causal, rtol=1e-13)
+
+
 def test_the_state_has_pytorchs_keys() -> None:
     attention = ["in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias"]
     rest = ["linear1", "linear2", "norm1", "norm2"]
@@ -206,6 +258,12 @@ def test_dropout_acts_in_training_alone() -> None:
 def test_arguments_that_make_no_layer_are_named(arguments: Any, words: str) -> None:
     with pytest.raises(ArgumentError, match=words):
         nn.TransformerEncoderLayer(*arguments)
+
+
+def test_a_transformer_without_layers_is_refused() -> None:
+    for name in ("num_encoder_layers", "num_decoder_layers"):
+        with pytest.raises(ArgumentError, match=f"{name} must be a whole number ≥ 1"):
+            nn.Transformer(4, 2, **{name: 0})
 
 
 def test_an_error_says_in_which_layer_it_came_up() -> None:

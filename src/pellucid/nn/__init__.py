@@ -55,6 +55,7 @@ from pellucid.nn.transformer import (
     TransformerEncoder,
     TransformerEncoderLayer,
 )
+from pellucid.nn.translation import Transformer
 from pellucid.nn.upsampling import Upsample
 from pellucid.tensors import Buffer, Parameter
 
@@ -92,6 +93,7 @@ __all__ = [
     "SinusoidalPositions",
     "Standardize",
     "StandardizeChannels",
+    "Transformer",
     "TransformerDecoder",
     "TransformerDecoderLayer",
     "TransformerEncoder",
