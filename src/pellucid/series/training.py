@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -95,19 +95,15 @@ class _Run:
     ) -> None:
         self.start = time.perf_counter()
         self.series, self.subscribers, self.say = series, subscribers, say
-        self.season = _season(series, given)
+        others = {"known": series.known_names, **given}
+        others.pop("season", None)
+        asked = ForecastSettings.suggest(len(series), horizon, None, **others)
+        self.stop = len(series) - _test_steps(series, asked)
+        self.season = _season(series, self.stop, given)
         period = self.season.period if self.season else None
-        others = {name: each for name, each in given.items() if name != "season"}
-        self.settings = ForecastSettings.suggest(
-            len(series), horizon, period, **{"known": series.known_names, **others}
-        )
-        self.stop = len(series) - self._test_steps()
+        self.settings = ForecastSettings.suggest(len(series), horizon, period, **others)
         self.reading = Reading.suited(series, self.stop, self.settings)
         self._check()
-
-    def _test_steps(self) -> int:
-        settings = self.settings
-        return max(round(settings.test_size * len(self.series)), settings.horizon)
 
     def _check(self) -> None:
         series, reading, horizon = self.series, self.reading, self.settings.horizon
@@ -306,10 +302,18 @@ def _pair(spread: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(low), tuple(high)
 
 
-def _season(series: Series, given: Mapping[str, Any]) -> Season | None:
-    """Return the season that was asked for, or else the one that is found."""
+def _test_steps(series: Series, settings: ForecastSettings) -> int:
+    return max(round(settings.test_size * len(series)), settings.horizon)
+
+
+def _season(series: Series, stop: int, given: Mapping[str, Any]) -> Season | None:
+    """Return the season that was asked for, or else the one of what lies before `stop`.
+
+    What is held out has no part in it.
+    """
     if "season" not in given:
-        return find_season(series)
+        past = series.values[: max(stop, 0)]
+        return find_season(replace(series, values=past)) if len(past) > 1 else None
     period = given["season"]
     if period is None:
         return None
