@@ -139,6 +139,23 @@ class _Sequences(Module):
 class _Reader(_Sequences):
     """A model that reads a sequence, and can go on from it."""
 
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        output_size: int,
+        cell: str = "lstm",
+        num_layers: int = 1,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        embedding_dim: int | None = None,
+        padding_idx: int | None = None,
+        dtype: DType | str | None = None,
+    ) -> None:
+        sizes = input_size, hidden_size, output_size
+        tokens = embedding_dim, padding_idx
+        self._start(sizes, cell, num_layers, dropout, *tokens, bidirectional, dtype)
+
     def _read(self, x: Tensor, lengths: Any, mask: Any) -> tuple[Tensor, State]:
         vectors = vectors_of(x, self.embedding, self.input_size)
         real = steps_to_read(x, lengths, mask, self._padding)
@@ -256,23 +273,6 @@ class SequenceToSequence(_Reader):
     (1, 6)
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        output_size: int,
-        cell: str = "lstm",
-        num_layers: int = 1,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        embedding_dim: int | None = None,
-        padding_idx: int | None = None,
-        dtype: DType | str | None = None,
-    ) -> None:
-        sizes = input_size, hidden_size, output_size
-        tokens = embedding_dim, padding_idx
-        self._start(sizes, cell, num_layers, dropout, *tokens, bidirectional, dtype)
-
     def forward(self, x: Tensor, lengths: Any = None, *, mask: Any = None) -> Tensor:
         """Return an output for each step."""
         outputs, _ = self._read(x, lengths, mask)
@@ -294,23 +294,6 @@ class SequenceToVector(_Reader):
     >>> forecaster.generate(np.zeros((4, 5, 1)), 12).shape
     (4, 12, 1)
     """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        output_size: int,
-        cell: str = "lstm",
-        num_layers: int = 1,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        embedding_dim: int | None = None,
-        padding_idx: int | None = None,
-        dtype: DType | str | None = None,
-    ) -> None:
-        sizes = input_size, hidden_size, output_size
-        tokens = embedding_dim, padding_idx
-        self._start(sizes, cell, num_layers, dropout, *tokens, bidirectional, dtype)
 
     def forward(self, x: Tensor, lengths: Any = None, *, mask: Any = None) -> Tensor:
         """Return one output for each sequence."""
