@@ -106,11 +106,18 @@ def test_a_token_outside_the_vocabulary_is_named() -> None:
 
 
 @pytest.mark.parametrize("engine", ["numpy", "llvm"])
-def test_a_token_outside_the_vocabulary_stops_training(engine: str) -> None:
+def test_a_token_outside_the_vocabulary_stops_a_program(engine: str) -> None:
     model = nn.Sequential(nn.Embedding(5, 2), nn.Flatten(), nn.Linear(4, 1))
     trainer = pel.Trainer(model, nn.MSELoss(), engine=engine)
     with pytest.raises(EngineError, match=r"index 5 is outside · 0 · .*test_embedding"):
-        trainer.fit(np.array([[1, 2], [3, 5]]), np.zeros((2, 1)), epochs=1, verbose=0)
+        trainer.predict(np.array([[1, 2], [3, 5]]))
+
+
+def test_a_token_outside_the_vocabulary_is_named_before_training() -> None:
+    model = nn.Sequential(nn.Embedding(5, 2), nn.Flatten(), nn.Linear(4, 1))
+    words = "token 5 is not in the vocabulary · expected 0 to 4 · try num_embeddings=6"
+    with pytest.raises(DataError, match=words):
+        pel.Trainer(model, nn.MSELoss()).fit([[1, 2], [3, 5]], np.zeros((2, 1)))
 
 
 def test_floats_are_no_tokens() -> None:

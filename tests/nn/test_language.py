@@ -195,3 +195,10 @@ def test_arguments_that_make_no_model_are_named(make: Any, words: str) -> None:
 def test_a_token_outside_of_the_vocabulary_is_named(kind: str) -> None:
     with pytest.raises(DataError, match=r"embedding .* token 7 is not in the voc"):
         SMALL[kind]()(np.array([[3, 7]]))
+
+
+@every_model
+def test_a_token_outside_of_the_vocabulary_is_named_before_training(kind: str) -> None:
+    trainer = pel.Trainer(SMALL[kind](), nn.CrossEntropyLoss(axis=-1))
+    with pytest.raises(DataError, match=r"token 7 is .* · try vocabulary_size=8"):
+        trainer.fit(np.array([[3, 7]]), np.array([[7, 3]]))

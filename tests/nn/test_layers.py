@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
+import pellucid as pel
 from pellucid import functional as F
 from pellucid import nn, random
 from pellucid.engines.numpy_ import NumpyEngine
@@ -346,6 +347,58 @@ def test_sequential_adapts_its_first_and_last_layer_once() -> None:
     np.testing.assert_allclose(net[2].mean.value, [y.mean()], rtol=1e-6)
     net.adapt(X + 1, y + 1)
     np.testing.assert_allclose(net[0].mean.value, X.mean(0), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "front",
+    [
+        [nn.Flatten(), nn.Standardize(6)],
+        [nn.Identity(), nn.Flatten(), nn.Sequential(nn.Standardize(6), nn.ReLU())],
+        [nn.Sequential(nn.Flatten(), nn.Standardize(6))],
+    ],
+)
+def test_a_scaling_behind_layers_that_only_move_numbers_is_fitted(front: Any) -> None:
+    net = nn.Sequential(*front, nn.Linear(6, 1))
+    images = RNG.normal(size=(9, 2, 3)) * 5 + 40
+    net.adapt(images)
+    (scale,) = (each for each in net.modules() if isinstance(each, nn.Standardize))
+    np.testing.assert_allclose(
+        scale.mean.value, images.reshape(9, 6).mean(0), rtol=1e-6
+    )
+
+
+class Scaled(nn.Module):
+    def __init__(self) -> None:
+        self.scale, self.output = nn.Standardize(3), nn.Linear(3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output(self.scale(x))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (Scaled, r"^scale \(Standardize\(features=3\)\): nothing was learned"),
+        (
+            lambda: nn.Sequential(nn.Linear(3, 2), nn.Standardize(2), nn.Linear(2, 1)),
+            r"^1 \(Standard",
+        ),
+        (
+            lambda: nn.Sequential(nn.Unstandardize(3), nn.Linear(3, 1)),
+            r"^0 \(Unstand.* the first layer of a Sequential, .* · call its fit\(array",
+        ),
+    ],
+)
+def test_a_scaling_that_training_would_leave_out_is_named(
+    make: Any, words: str
+) -> None:
+    net = make()
+    with pytest.raises(NotFittedError, match=words):
+        pel.Trainer(net, nn.MSELoss()).fit(X, X[:, :1], epochs=1, verbose=0)
+    for each in net.modules():
+        if isinstance(each, nn.Standardize | nn.Unstandardize):
+            each.fit(X[:, : each.mean.size])
+    pel.Trainer(net, nn.MSELoss()).fit(X, X[:, :1], epochs=1, verbose=0)
 
 
 def test_standardize_is_traced_with_its_buffers_as_inputs() -> None:

@@ -678,3 +678,19 @@ def test_input_of_another_shape_is_named(call: Any, words: str) -> None:
 def test_a_token_outside_of_the_vocabulary_is_named(call: Any) -> None:
     with pytest.raises(DataError, match="token 7 is not in the vocabulary"):
         call()
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: nn.SequenceToSequence(5, 3, 5, embedding_dim=2), "input_size=7"),
+        (lambda: nn.SequenceToVector(5, 3, 5, embedding_dim=2), "input_size=7"),
+        (lambda: nn.EncoderDecoder(5, 5, 4), "source_size=7"),
+    ],
+)
+def test_a_token_outside_the_vocabulary_is_named_before_training(
+    make: Any, words: str
+) -> None:
+    trainer = pel.Trainer(make(), nn.CrossEntropyLoss(axis=-1))
+    with pytest.raises(DataError, match=f"token 6 is not in .* to 4 · try {words}"):
+        trainer.fit(SOURCE, SOURCE)

@@ -93,6 +93,7 @@ class Autoencoder(Module):
         """Let the encoder learn what is learned before training, and the last scale."""
         self.encoder.adapt(inputs)
         fit_scale(self.target_scale, targets)
+        self.check_fitted()
 
     @property
     def target_scale(self) -> Any:

@@ -10,9 +10,9 @@ from pellucid.ir.graph import Array
 from pellucid.nn.activations import activation_layer
 from pellucid.nn.augment import Augmentation
 from pellucid.nn.linear import Linear, Weighted, positive
-from pellucid.nn.module import Module, Targets
+from pellucid.nn.module import Module, Targets, evaluated
 from pellucid.nn.scaling import Standardize, Unstandardize, fit_scale
-from pellucid.nn.simple import Dropout
+from pellucid.nn.simple import Dropout, Flatten, Identity, Unflatten
 from pellucid.tensors import as_tensor
 
 __all__ = ["MLP", "Sequential"]
@@ -82,14 +82,20 @@ class Sequential(Module):
     def adapt(self, inputs: Array, targets: Targets = None) -> None:
         """Fit a leading `Standardize` to inputs, a trailing `Unstandardize` to targets.
 
-        Augmentation may stand in front. One that was fitted before stays as it is.
+        Layers that only move numbers, as `Flatten` and augmentation do, may stand in
+        front. One that was fitted before stays as it is.
         """
         layers = list(self)
-        while layers and isinstance(first := layers[0], Augmentation):
-            inputs, layers = first.rest(as_tensor(inputs)).value, layers[1:]
-        if layers and isinstance(layers[0], Standardize) and not layers[0].is_fitted:
-            layers[0].fit(inputs)
+        while layers and _moves(layers[0]):
+            with evaluated(layers[0]):
+                inputs, layers = layers[0](as_tensor(inputs)).value, layers[1:]
+        if layers and isinstance(layers[0], Standardize):
+            if not layers[0].is_fitted:
+                layers[0].fit(inputs)
+        elif layers and not isinstance(layers[0], Unstandardize):
+            layers[0].adapt(inputs, targets if len(layers) == 1 else None)
         fit_scale(self.target_scale, targets)
+        self.check_fitted()
 
     @property
     def target_scale(self) -> Any:
@@ -109,6 +115,11 @@ class Sequential(Module):
                 name = None if activation is None else activation.activation
                 slope = getattr(activation, "negative_slope", 0.0)
                 layer.followed_by(name, slope)
+
+
+def _moves(layer: Module) -> bool:
+    """Return whether a layer is one that moves numbers, and learns nothing."""
+    return isinstance(layer, Augmentation | Flatten | Identity | Unflatten)
 
 
 def _named(layers: Sequence[Module | dict[str, Module]]) -> dict[str, Any]:

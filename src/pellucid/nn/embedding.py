@@ -13,9 +13,9 @@ from pellucid.functional import stop_gradient, take, where
 from pellucid.ir.graph import Array
 from pellucid.nn.init import normal
 from pellucid.nn.linear import positive
-from pellucid.nn.module import Module
+from pellucid.nn.module import Module, Targets
 from pellucid.random import next_key
-from pellucid.tensors import Parameter, Tensor
+from pellucid.tensors import Parameter, Tensor, as_tensor
 
 __all__ = ["Embedding", "check_tokens"]
 
@@ -72,6 +72,10 @@ class Embedding(Module):
         """The initialiser."""
         return f"normal, standard deviation {self._std:g}"
 
+    def adapt(self, inputs: Array, targets: Targets = None) -> None:
+        """Check the tokens to train on."""
+        check_tokens(as_tensor(inputs), self.num_embeddings)
+
     def forward(self, tokens: Tensor) -> Tensor:
         """Return the vector of each token."""
         check_tokens(tokens, self.num_embeddings)
@@ -96,8 +100,11 @@ def _padding(given: Any, size: int) -> int | None:
     return int(given) % size
 
 
-def check_tokens(tokens: Tensor, size: int) -> None:
-    """Raise for tokens that are no integers, or, where known, none of so many."""
+def check_tokens(tokens: Tensor, size: int, name: str = "num_embeddings") -> None:
+    """Raise for tokens that are no integers, or, where known, none of so many.
+
+    `name` is what the size is called where it can be changed.
+    """
     if not is_integer(tokens.dtype):
         raise DTypeError(
             message(
@@ -106,18 +113,16 @@ def check_tokens(tokens: Tensor, size: int) -> None:
             )
         )
     if tokens.has_value and tokens.size:
-        _check_range(tokens.value, size)
+        _check_range(tokens.value, size, name)
 
 
-def _check_range(tokens: Array, size: int) -> None:
+def _check_range(tokens: Array, size: int, name: str) -> None:
     low, high = int(tokens.min()), int(tokens.max())
     if low >= 0 and high < size:
         return
     hint = "number the tokens from 0"
     if low >= 0:
-        hint = (
-            f"try num_embeddings={high + 1}, or map unknown tokens to one of their own"
-        )
+        hint = f"try {name}={high + 1}, or map unknown tokens to one of their own"
     raise DataError(
         message(
             f"token {low if low < 0 else high} is not in the vocabulary",

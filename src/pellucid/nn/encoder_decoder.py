@@ -22,7 +22,7 @@ from pellucid.ir.graph import Array, within
 from pellucid.nn.decoding import BLOCK, Hypotheses, Search, traced_back
 from pellucid.nn.embedding import Embedding, check_tokens
 from pellucid.nn.linear import Linear, positive
-from pellucid.nn.module import Module
+from pellucid.nn.module import Module, Targets
 from pellucid.nn.programs import Programs
 from pellucid.nn.reading import steps_to_read, vectors_of
 from pellucid.nn.recurrent import layers_named
@@ -211,6 +211,13 @@ class EncoderDecoder(Module):
             raise ArgumentError(message(said, expected="expected three unlike tokens"))
         self.start_token, self.end_token, self.padding_idx = start, end, padding
 
+    def adapt(self, inputs: Array, targets: Targets = None) -> None:
+        """Check the tokens of the sources to train on."""
+        self._check_source(as_tensor(inputs))
+
+    def _check_source(self, source: Tensor) -> None:
+        check_tokens(source, self.source_embedding.num_embeddings, "source_size")
+
     # --- reading and writing ---
 
     def forward(
@@ -352,7 +359,7 @@ class EncoderDecoder(Module):
         taste: Sequence[Array] = (),
     ) -> Hypotheses:
         given = as_tensor(source)
-        check_tokens(given, self.source_embedding.num_embeddings)
+        self._check_source(given)
         vectors_of(given, self.source_embedding, 0)
         real = steps_to_read(given, lengths, mask, self.padding_idx)
         assert real is not None

@@ -20,6 +20,7 @@ from pellucid.dtypes import DTYPES, as_dtype, is_float
 from pellucid.errors import (
     ArgumentError,
     ModelFileError,
+    NotFittedError,
     PellucidError,
     message,
 )
@@ -235,10 +236,26 @@ class Module(Specified):
     def adapt(self, inputs: Array, targets: Targets = None) -> None:
         """Learn what is learned before training, such as means, from its data.
 
-        The trainer calls it once with the training part; `targets` is a dict where
-        they have names. Most modules learn nothing here; `Sequential` fits its
-        `Standardize` and its `Unstandardize`.
+        The trainer calls it once with the training part, of several inputs with the
+        first; `targets` is a dict where they have names. Most modules learn nothing
+        here; `Sequential` fits its `Standardize` and its `Unstandardize`. One that
+        overrides this ends with `check_fitted`.
         """
+        self.check_fitted()
+
+    def check_fitted(self) -> None:
+        """Raise `NotFittedError` for a layer below that has to learn and has not."""
+        for path, each in self.named_modules():
+            if not getattr(each, "is_fitted", True):
+                own = f"{path} ({each._head()})" if path else each._head()
+                raise NotFittedError(
+                    message(
+                        f"{own}: nothing was learned before training",
+                        expected="fit() reaches the first layer of a Sequential, and "
+                        "the last where it brings outputs to the target's units",
+                        hint="call its fit(array) with the training part before",
+                    )
+                )
 
     @property
     def target_scale(self) -> Any:

@@ -59,6 +59,7 @@ class Heads(Module):
         """Let the trunk learn what is learned before training, and the last scales."""
         self.trunk.adapt(inputs)
         fit_scale(self.target_scale, targets)
+        self.check_fitted()
 
     @property
     def target_scale(self) -> Any:

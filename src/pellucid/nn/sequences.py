@@ -28,7 +28,7 @@ from pellucid.functional import (
 from pellucid.ir.graph import Array
 from pellucid.nn.embedding import Embedding, check_tokens
 from pellucid.nn.linear import Linear, positive
-from pellucid.nn.module import Module
+from pellucid.nn.module import Module, Targets
 from pellucid.nn.programs import Programs
 from pellucid.nn.reading import steps_to_read, vectors_of
 from pellucid.nn.recurrent import layers_named
@@ -156,6 +156,11 @@ class _Reader(_Sequences):
         tokens = embedding_dim, padding_idx
         self._start(sizes, cell, num_layers, dropout, *tokens, bidirectional, dtype)
 
+    def adapt(self, inputs: Array, targets: Targets = None) -> None:
+        """Check the tokens to train on."""
+        if self.embedding is not None:
+            check_tokens(as_tensor(inputs), self.input_size, "input_size")
+
     def _read(self, x: Tensor, lengths: Any, mask: Any) -> tuple[Tensor, State]:
         vectors = vectors_of(x, self.embedding, self.input_size)
         real = steps_to_read(x, lengths, mask, self._padding)
@@ -236,7 +241,7 @@ def _numbers(x: Any, embedding: Embedding | None, head: Linear) -> Array:
     given = as_tensor(x)
     if embedding is None:
         return np.asarray(given.value, head.weight.dtype)
-    check_tokens(given, embedding.num_embeddings)
+    check_tokens(given, embedding.num_embeddings, "input_size")
     return given.value
 
 
@@ -351,7 +356,7 @@ class VectorToSequence(_Sequences):
         self._start(sizes, cell, num_layers, dropout, embedding_dim, dtype=dtype)
         self.length, self.start_token = length, start_token
         if self.embedding is not None:
-            check_tokens(as_tensor(np.array([start_token])), output_size)
+            check_tokens(as_tensor(np.array([start_token])), output_size, "output_size")
         parts = len(self.recurrent.unit.states) * num_layers
         self.vector_size = input_size
         self.start = Linear(input_size, parts * hidden_size, dtype=dtype)
