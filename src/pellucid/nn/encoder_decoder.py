@@ -308,9 +308,8 @@ class EncoderDecoder(Module):
         """Return what the model writes for each source, tokens `[batch, max_length]`.
 
         The end token stands at its end and padding behind it, so it can be compared
-        with targets. The first arguments are those of `search`; with `beam=1` each
-        token is the likeliest behind those before it, or, with a temperature, drawn
-        as `SequenceToSequence.generate` does.
+        with targets. With `beam=1` each token is the likeliest behind those before it,
+        or, with a temperature, drawn as `SequenceToSequence.generate` does it.
         """
         taste = controls(temperature, top_k, top_p, seed)
         if taste and beam != 1:
