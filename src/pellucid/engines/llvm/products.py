@@ -37,7 +37,7 @@ __all__ = [
     "tile_of",
 ]
 
-DEEP = 512
+DEEP = 256
 """The most rows of the right operand that one pass goes through."""
 
 _WORTH_SHARING = 1 << 19
