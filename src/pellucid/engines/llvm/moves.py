@@ -6,14 +6,9 @@ from collections.abc import Callable, Sequence
 
 from pellucid.dtypes import is_float
 from pellucid.engines.llvm.emit import Function, Kind, memory_type
-from pellucid.engines.llvm.kernels import (
-    Kernel,
-    argmax,
-    map_kernel,
-    reduction,
-    strided,
-)
+from pellucid.engines.llvm.kernels import Kernel, map_kernel, strided
 from pellucid.engines.llvm.nest import Nest, Value, lanes_for
+from pellucid.engines.llvm.reductions import argmax, reduction
 from pellucid.engines.llvm.turns import turn, turns
 from pellucid.ir.graph import Node
 from pellucid.passes.fuse import Affine, Index, identity, offset
