@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding as binding
 import numpy as np
 import pytest
 
@@ -17,6 +18,8 @@ from gates.test_edges import assert_same_bits
 from pellucid import nn, optim
 from pellucid.engines.llvm.cache import Cache
 from pellucid.engines.llvm.engine import LlvmEngine
+from pellucid.engines.llvm.kernels import Target
+from pellucid.engines.llvm.lower import lower
 from pellucid.engines.numpy_ import NumpyEngine
 from pellucid.engines.program import Program
 from pellucid.errors import ArgumentError, DataError, EngineError, ShapeError
@@ -442,3 +445,27 @@ def test_sums_over_rows_take_several_registers_at_a_time(
     total, most = LlvmEngine().compile(graph)(values)
     np.testing.assert_allclose(total, values.sum(axis=0), rtol=1e-14, atol=1e-14)
     np.testing.assert_array_equal(most, values.max(axis=0))
+
+
+@pytest.mark.parametrize(
+    ("triple", "target", "register"),
+    [
+        ("aarch64-unknown-linux-gnu", Target(16, 32, "arm"), "FPCR"),
+        ("arm64-apple-macosx13", Target(16, 32, "arm"), "FPCR"),
+        ("x86_64-pc-windows-msvc", Target(32, 16, "x86"), "mxcsr"),
+        ("x86_64-unknown-linux-gnu", Target(16, 16, "x86"), "mxcsr"),
+    ],
+)
+def test_other_processors_are_told_to_flush_and_to_stop(
+    triple: str, target: Target, register: str
+) -> None:
+    carried = given((24,), "a")
+    graph = loop(Graph((carried,), (carried * 0.5,)), 1, 30, given((24,), "a"))
+    module = binding.parse_assembly(lower(graph, target).text)
+    module.verify()
+    module.triple = triple
+    binding.initialize_all_targets()
+    binding.initialize_all_asmprinters()
+    machine = binding.Target.from_triple(triple).create_target_machine(opt=2)
+    assembly = machine.emit_assembly(module)
+    assert assembly.count(register) >= 3  # read, changed, and as before
