@@ -149,7 +149,7 @@ def _map_nest(
     if vector is not None:
         lanes = lanes_for(dtypes, sizes[vector], kernel.target.register_bytes)
     nest = _Joined(kernel, sizes, vector, lanes, joined)
-    nest.split = kernel.shared
+    nest.split, nest.narrows = kernel.shared, True
     outer = range(len(sizes) - 1)
     with nest.over(outer):
         if vector is None:

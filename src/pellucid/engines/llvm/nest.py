@@ -54,6 +54,9 @@ class Nest:
         self.active = lanes
         self.split = False
         """Whether the outermost loop is shared by the threads."""
+        self.narrows = False
+        """Whether a rest of two, four, … lanes is a vector of its own: what was written
+        under a mask is not at hand for who reads it next."""
 
     # --- loops ---
 
@@ -121,6 +124,12 @@ class Nest:
         assert self.vector is not None
         self.counters[self.vector] = str(whole * self.lanes)
         self._enter(self.vector)
+        if self.narrows and rest & (rest - 1) == 0:
+            lanes, self.lanes, self.active = self.lanes, rest, rest
+            yield
+            self.lanes = self.active = lanes
+            self._leave()
+            return
         lanes = ", ".join(
             f"i1 {'true' if i < rest else 'false'}" for i in range(self.lanes)
         )
