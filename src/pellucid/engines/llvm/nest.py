@@ -125,9 +125,9 @@ class Nest:
         self.counters[self.vector] = str(whole * self.lanes)
         self._enter(self.vector)
         if self.narrows and rest & (rest - 1) == 0:
-            lanes, self.lanes, self.active = self.lanes, rest, rest
+            wide, self.lanes, self.active = self.lanes, rest, rest
             yield
-            self.lanes = self.active = lanes
+            self.lanes = self.active = wide
             self._leave()
             return
         lanes = ", ".join(
