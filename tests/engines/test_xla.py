@@ -88,6 +88,7 @@ def test_random_graphs_compute_what_the_numpy_engine_computes(
         np.testing.assert_allclose(found, wanted, rtol=near, atol=near)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("rolled", [True, False])
 def test_random_words_are_the_same_rolled_and_written_out(rolled: bool) -> None:
     key, counter = np.array([[7, 2**32 - 1], [2**31, 3]], np.uint32)
@@ -350,15 +351,20 @@ try:
     engine_named("xla")
 except ImportError as error:
     print(type(error).__name__, error)
+from pellucid.runs.settings import RunSettings
+given = {"epochs": 1, "batch_size": 9, "dropout": 0.0, "lr": 0.1, "patience": 1}
+print(RunSettings(**given, weight_decay=0.0, engine="xla").engine)
 """
 
 
-def test_without_jax_the_error_has_the_line_that_installs_it() -> None:
+def test_without_jax_an_error_says_how_to_install_it_and_files_can_be_read() -> None:
     done = subprocess.run(
         [sys.executable, "-c", _WITHOUT], capture_output=True, text=True, check=True
     )
-    assert done.stdout.startswith("MissingExtraError the xla engine needs JAX · ")
-    assert done.stdout.endswith("pip install 'pellucid[xla]'\n")
+    error, settings = done.stdout.splitlines()
+    assert error.startswith("MissingExtraError the xla engine needs JAX · ")
+    assert error.endswith("pip install 'pellucid[xla]'")
+    assert settings == "xla"
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from pellucid.errors import (
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["ENGINES", "engine_named"]
+__all__ = ["ENGINES", "check_engine_name", "engine_named"]
 
 
 def _llvm() -> Engine:
@@ -64,6 +64,14 @@ ENGINES: dict[str, Callable[[], Engine]] = {
 _WITH_OPTIONS = ("xla",)
 
 
+def check_engine_name(name: str) -> None:
+    """Refuse a name that no engine has; whether the engine runs here is not asked."""
+    if name not in ENGINES:
+        raise ArgumentError(
+            message(f"no engine named {name!r}", hint=did_you_mean(name, ENGINES))
+        )
+
+
 def engine_named(name: str | None = None, **options: Hashable) -> Engine:
     """Return the engine of a name; without one, that of the configuration.
 
@@ -83,10 +91,7 @@ def engine_named(name: str | None = None, **options: Hashable) -> Engine:
 @cache
 def _made(name: str, given: tuple[tuple[str, Any], ...] = ()) -> Engine:
     options = dict(given)
-    if name not in ENGINES:
-        raise ArgumentError(
-            message(f"no engine named {name!r}", hint=did_you_mean(name, ENGINES))
-        )
+    check_engine_name(name)
     if options and name not in _WITH_OPTIONS:
         raise ArgumentError(
             message(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
-from pellucid.engines.choose import engine_named
+from pellucid.engines.choose import check_engine_name
 from pellucid.errors import ArgumentError, did_you_mean, message
 from pellucid.nn.activations import activation_layer
 
@@ -91,7 +91,8 @@ class RunSettings:
                 text = f"expected {expected}"
                 raise ArgumentError(message(f"{name}={value!r}", expected=text))
         activation_layer(self.activation)
-        engine_named(self.engine)
+        # Its name only: a file is read also where its engine does not run.
+        check_engine_name(self.engine)
 
     @classmethod
     def _chosen(
