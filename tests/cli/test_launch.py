@@ -12,6 +12,7 @@ import pytest
 
 from cli.command import PELLUCID, Run
 from pellucid.cli.launch import _Crew, _report
+from pellucid.configuration import config
 from pellucid.errors import EngineError
 from pellucid.tabular.model import TableModel
 
@@ -84,3 +85,6 @@ def test_options_of_the_xla_engine_are_read(pellucid: Run) -> None:
     assert "devices=0 · expected a whole number from 1" in done.error
     done = pellucid(*PRICES, "--engine", "xla", "--xla", "reserve=2.5")
     assert "reserve=2.5 · expected a share" in done.error
+    with config(engine="xla"):
+        done = pellucid(*PRICES, "--xla", "devices=0")
+    assert "devices=0 · expected a whole number from 1" in done.error

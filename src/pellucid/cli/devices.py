@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pellucid.configuration import config
+from pellucid.configuration import config, current
 from pellucid.errors import ArgumentError, message
 
 __all__ = ["Device", "Xla", "computing_on"]
@@ -42,7 +42,7 @@ def computing_on(
         options[name] = _value(value)
     if not options:
         return nullcontext()
-    if engine != "xla":
+    if (engine or current().engine) != "xla":
         named = "--device" if device is not None else "--xla"
         hint = "add --engine xla"
         raise ArgumentError(message(f"{named} is for the xla engine", hint=hint))
