@@ -1,10 +1,10 @@
 """Training on a GPU: `python -m benchmarks.gpu [--rows a,b] [--device gpu]`.
 
-Pellucid's xla engine beside PyTorch (eager and compiled) and plain JAX with a `jit`
-for each step, each in a process of its own, one after the other. Every library runs
-in the same numbers: all of float32, TF32 (what the device rounds to by default), and
-bfloat16 with parameters in float32. One more row asks how near a wide network in
-bfloat16 comes to the card's matrix peak, which is measured in the same run.
+Pellucid's xla engine beside PyTorch (eager, compiled, and compiled into CUDA graphs)
+and plain JAX with a `jit` for each step, each in a process of its own, one after the
+other. Every library runs in the same numbers: all of float32, TF32 (what the device
+rounds to by default), and bfloat16 with parameters in float32. What the card can do at
+most is measured in the same run: a large product in each of these numbers.
 """
 
 from __future__ import annotations
@@ -16,27 +16,38 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from benchmarks.data import orders
 from benchmarks.machine import facts
 from benchmarks.rows import ROWS, Row
 
-NUMBERS = ("float32", "tf32", "bfloat16")
-_NAMES = "mnist,wide,lenet,lstm,transformer"
-_TURNS, _LIMIT = 5, 1200.0
+NUMBERS = {"float32": 1e-3, "tf32": 1e-2, "bfloat16": 5e-2}
+"""Each kind of numbers, and how far from ours a mean loss may be."""
+LARGE = "wide-large"
+"""The row `wide` in large batches, in bfloat16 alone."""
+_NAMES = f"mnist,wide,lenet,lstm,transformer,{LARGE}"
+_TURNS, _LIMIT = 5, 600.0
 
 
-def rows_of(names: str, batch: int = 8192) -> dict[str, Row]:
-    """Return the rows to measure, and `wide` in large batches."""
-    found = {name: ROWS[name] for name in names.split(",")}
-    if "wide" in found:
-        wide = replace(ROWS["wide"], name="wide-8192", batch=batch, rows=8 * batch)
-        found[wide.name] = wide
-    return found
+def rows_of(names: str, batch: int = 8192) -> list[Row]:
+    """Return the rows to measure, by name."""
+    known = {name: row for name, row in ROWS.items() if row.kind == "train"}
+    known[LARGE] = replace(ROWS["wide"], name=LARGE, batch=batch, rows=16 * batch)
+    return [known[name] for name in _chosen("row", names, known)]
+
+
+def _chosen(what: str, names: str, known: Any) -> list[str]:
+    """Read names between commas; end with words where one is not known."""
+    chosen = [each.strip() for each in names.split(",") if each.strip()]
+    for name in chosen:
+        if name not in known:
+            raise SystemExit(f"no {what} {name!r}; there are {', '.join(known)}")
+    return chosen
 
 
 # --- the peers, each on a device -----------------------------------------------------
@@ -55,7 +66,8 @@ def _ours(row: Row, numbers: str, device: str) -> Any:
         return Session(row, "xla")
 
 
-def _torch(row: Row, numbers: str, device: str, compiled: bool = False) -> Any:
+def _torch(row: Row, numbers: str, device: str, mode: str | None = None) -> Any:
+    """Return PyTorch's loop on a device, compiled where a mode says how."""
     import torch
 
     from benchmarks.peers import pytorch
@@ -64,25 +76,27 @@ def _torch(row: Row, numbers: str, device: str, compiled: bool = False) -> Any:
     high = numbers != "float32"
     torch.set_float32_matmul_precision("high" if high else "highest")
     torch.backends.cudnn.allow_tf32 = high
-    autocast = torch.autocast(place, torch.bfloat16, enabled=numbers == "bfloat16")
+    torch.backends.cudnn.benchmark = True
 
     class Session(pytorch.Session):
         def __init__(self) -> None:
             super().__init__(row, fused=True)
             self.x, self.y = self.x.to(place), self.y.to(place)
             self.model.to(place)
-            self.mean = torch.compile(self.whole) if compiled else self.whole
+            self.mean = torch.compile(self.whole, mode=mode) if mode else self.whole
 
         def whole(self, x: Any, y: Any) -> Any:
             return self.loss(self.model(x), y)
 
         def step(self, x: Any, y: Any) -> Any:
             self.optimizer.zero_grad(set_to_none=True)
-            with autocast if numbers == "bfloat16" else nullcontext():
+            if mode == "reduce-overhead":
+                torch.compiler.cudagraph_mark_step_begin()
+            with torch.autocast(place, torch.bfloat16, enabled=numbers == "bfloat16"):
                 loss = self.mean(x, y)
             loss.backward()
             self.optimizer.step()
-            return loss.detach()
+            return loss.detach().clone()  # a CUDA graph writes to the same place again
 
         def _epoch(self, order: Any) -> float:
             x, y = self.x, self.y
@@ -98,11 +112,26 @@ def _torch(row: Row, numbers: str, device: str, compiled: bool = False) -> Any:
 
 def _jax(row: Row, numbers: str, device: str) -> Any:
     import jax
+    import jax.numpy as jnp
 
-    known = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "BF16_BF16_F32"}
+    known = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "default"}
     jax.config.update("jax_default_device", jax.devices(device)[0])
     jax.config.update("jax_default_matmul_precision", known[numbers])
-    from benchmarks.peers.jax_step import Session
+    from benchmarks.peers import jax_step
+
+    def halved(tree: Any) -> Any:
+        return jax.tree.map(
+            lambda x: x.astype(jnp.bfloat16) if x.dtype == jnp.float32 else x, tree
+        )
+
+    class Session(jax_step.Session):
+        """As JAX's users mix numbers: weights and inputs are rounded on their way in;
+        gradients, parameters, the loss and the optimiser's state are float32."""
+
+        def outputs(self, layers: Any, x: Any) -> Any:
+            if numbers != "bfloat16":
+                return super().outputs(layers, x)
+            return super().outputs(halved(layers), halved(x)).astype(jnp.float32)
 
     return Session(row)
 
@@ -110,9 +139,11 @@ def _jax(row: Row, numbers: str, device: str) -> Any:
 PEERS: dict[str, Callable[[Row, str, str], Any]] = {
     "pellucid": _ours,
     "torch": _torch,
-    "torch-compile": lambda *asked: _torch(*asked, compiled=True),
+    "torch-compile": lambda *asked: _torch(*asked, mode="default"),
+    "torch-graphs": lambda *asked: _torch(*asked, mode="reduce-overhead"),
     "jax-step": _jax,
 }
+"""Everyone by name; ours is the first, for the others are compared with it."""
 
 
 # --- one process ---------------------------------------------------------------------
@@ -125,57 +156,81 @@ def serve(name: str, row: Row, numbers: str, device: str, seconds: float) -> Any
     session.reset()
     losses = [float(each) for each in session.run(2, orders(row, 2))]
     ready = time.perf_counter() - start
-    session.reset()
-    start = time.perf_counter()
-    session.run(1, None)
-    epochs = max(1, round(seconds / (time.perf_counter() - start)))
-    samples = []
-    for _ in range(_TURNS):
+    return {"losses": losses, "ready": ready, **step_time(session, row, seconds)}
+
+
+def step_time(session: Any, row: Row, seconds: float) -> dict[str, Any]:
+    """Return what a step takes in a long training, in µs.
+
+    The shortest training of one epoch is subtracted from the shortest of many: what a
+    library does once for a training, such as bringing the data to the device, is so
+    counted for nobody. Every run ends with its losses on the host, so nothing of it
+    is still under way.
+    """
+
+    def timed(epochs: int) -> float:
         session.reset()
         start = time.perf_counter()
         session.run(epochs, None)
-        passed = time.perf_counter() - start
-        samples.append(1e6 * passed / (epochs * row.steps))
-    return {"losses": losses, "us": min(samples), "all": samples, "ready": ready}
+        return time.perf_counter() - start
+
+    timed(1)
+    more = 1
+    while (gain := timed(1 + more) - timed(1)) < seconds / 4 and more < 10**5:
+        more *= 4
+    more = max(1, round(more * seconds / max(gain, seconds / 4)))
+    pairs = [(timed(1), timed(1 + more)) for _ in range(_TURNS)]
+    scale = 1e6 / (more * row.steps)
+    short, long = (min(times) for times in zip(*pairs))
+    every = [scale * (after - before) for before, after in pairs]
+    return {"us": scale * (long - short), "all": every, "epochs": more, "once": short}
 
 
-def peak(device: str) -> Any:
-    """Return the card's name and its bfloat16 products in FLOP/s, by one large one."""
+def peaks(device: str) -> Any:
+    """Return the card's name, and its FLOP/s in one large product in all numbers."""
     import torch
 
     place, size = ("cuda", 8192) if device == "gpu" else ("cpu", 512)
-    x = torch.randn(size, size, device=place, dtype=torch.bfloat16)
-    best = float("inf")
-    for _ in range(20):
-        start = time.perf_counter()
+    found = {}
+    for numbers in NUMBERS:
+        torch.set_float32_matmul_precision("high" if numbers == "tf32" else "highest")
+        dtype = torch.bfloat16 if numbers == "bfloat16" else torch.float32
+        x = torch.randn(size, size, device=place, dtype=dtype)
+        best = float("inf")
         for _ in range(10):
-            y = x @ x
-        float(y[0, 0])
-        best = min(best, (time.perf_counter() - start) / 10)
+            start = time.perf_counter()
+            for _ in range(10):
+                y = x @ x
+            float(y[0, 0])  # waits for all of them
+            best = min(best, (time.perf_counter() - start) / 10)
+        found[numbers] = 2 * size**3 / best
     name = torch.cuda.get_device_name() if place == "cuda" else "the processor"
-    return {"card": name, "flops": 2 * size**3 / best}
+    return {"card": name, "flops": found}
 
 
 def ask(batch: int, *request: Any) -> Any:
-    """Do `serve` or `peak` in a process of its own; an error is an answer too."""
+    """Do `serve` or `peaks` in a process of its own; an error is an answer too."""
     command = [sys.executable, "-m", "benchmarks.gpu", "--batch", str(batch)]
-    done = subprocess.run(
-        [*command, "--serve", json.dumps(request)],
-        capture_output=True,
-        text=True,
-        timeout=_LIMIT,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
+    try:
+        done = subprocess.run(
+            [*command, "--serve", json.dumps(request)],
+            capture_output=True,
+            text=True,
+            timeout=_LIMIT,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+    except subprocess.TimeoutExpired:
+        return {"error": f"not done in {_LIMIT:.0f} s"}
     if done.returncode:
         return {"error": (done.stderr.strip().splitlines() or ["no word"])[-1]}
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def _answer(request: list[Any], batch: int) -> Any:
-    if request[0] == "peak":
-        return peak(request[1])
+    if request[0] == "peaks":
+        return peaks(request[1])
     name, row, *rest = request
-    return serve(name, rows_of(_NAMES, batch)[row], *rest)
+    return serve(name, rows_of(row, batch)[0], *rest)
 
 
 # --- all of them ---------------------------------------------------------------------
@@ -185,52 +240,96 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure, print a line for each, and write JSON where asked."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu")
     parser.add_argument("--rows", default=_NAMES)
-    parser.add_argument("--peers", default=",".join(PEERS))
+    parser.add_argument("--peers", default=",".join(PEERS), help="ours is always there")
     parser.add_argument("--numbers", default=",".join(NUMBERS))
     parser.add_argument("--device", default="gpu")
     parser.add_argument("--seconds", type=float, default=1.0, help="of a measurement")
-    parser.add_argument("--batch", type=int, default=8192, help="of the large row")
-    parser.add_argument("--json", default="", help="also write the results to a file")
+    parser.add_argument("--batch", type=int, default=8192, help=f"of {LARGE}")
+    parser.add_argument("--json", default="", help="write the results, row by row")
     parser.add_argument("--serve", default="", help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
     if asked.serve:
         print(json.dumps(_answer(json.loads(asked.serve), asked.batch)))
         return
-    card = ask(asked.batch, "peak", asked.device)
-    print(f"{card.get('card')}: {card.get('flops', 0) / 1e12:.1f} TFLOP/s in bfloat16")
-    found = [
-        _measured(row, numbers, asked)
-        for row in rows_of(asked.rows, asked.batch).values()
-        for numbers in asked.numbers.split(",")
-        if not row.name.endswith("8192") or numbers == "bfloat16"
-    ]
-    if asked.json:
-        content = {"machine": facts(), "card": card, "rows": found}
-        Path(asked.json).write_text(json.dumps(content, indent=1) + "\n")
+    rows = rows_of(asked.rows, asked.batch)
+    peers = _chosen("peer", asked.peers, PEERS)
+    kinds = _chosen("kind of numbers", asked.numbers, NUMBERS)
+    card = ask(asked.batch, "peaks", asked.device)
+    _show_card(card)
+    content: dict[str, Any] = {"machine": facts(), "card": card, "rows": []}
+    for row in rows:
+        for numbers in ["bfloat16"] if row.name == LARGE else kinds:
+            content["rows"].append(_measured(row, numbers, peers, card, asked))
+            if asked.json:
+                Path(asked.json).write_text(json.dumps(content, indent=1) + "\n")
 
 
-def _measured(row: Row, numbers: str, asked: Any) -> dict[str, Any]:
-    """Ask every peer for one row in one kind of numbers, and print the answers."""
+def _show_card(card: dict[str, Any]) -> None:
+    if "error" in card:
+        print(f"the card's peak is not known: {card['error']}")
+        return
+    each = (f"{numbers} {rate / 1e12:.1f}" for numbers, rate in card["flops"].items())
+    print(f"{card['card']}, TFLOP/s of a large product: {', '.join(each)}", flush=True)
+
+
+def _measured(
+    row: Row, numbers: str, peers: list[str], card: dict[str, Any], asked: Any
+) -> dict[str, Any]:
+    """Ask ours and every peer for one row in one kind of numbers; print the answers."""
+    ours, *others = PEERS
     results: dict[str, Any] = {}
-    for name in asked.peers.split(","):
+    for name in [ours, *(each for each in others if each in peers)]:
         request = name, row.name, numbers, asked.device, asked.seconds
-        answer = ask(asked.batch, *request)
-        results[name] = answer
-        mine = results.get("pellucid", {})
-        words = answer.get("error") or _words(row, answer, mine)
+        answer = results[name] = ask(asked.batch, *request)
+        words = answer.get("error")
+        if not words:
+            answer |= judged(row, numbers, answer, results[ours], card)
+            words = _words(answer, name == ours)
         print(f"{row.name:12} {numbers:9} {name:14} {words}", flush=True)
-    return {"row": row.name, "numbers": numbers, "results": results}
+    best = best_peer(results)
+    if best is not None and "us" in results[ours]:
+        ratio = results[best]["us"] / results[ours]["us"]
+        print(f"{row.name:12} {numbers:9} best is {best}: {ratio:.2f} of ours")
+    return {"row": row.name, "numbers": numbers, "best": best, "results": results}
 
 
-def _words(row: Row, answer: dict[str, Any], mine: dict[str, Any]) -> str:
-    rate = row.flops / answer["us"] / 1e6
-    words = f"{answer['us']:10.1f} µs a step {rate:8.2f} TFLOP/s"
+def judged(
+    row: Row,
+    numbers: str,
+    answer: dict[str, Any],
+    mine: dict[str, Any],
+    card: dict[str, Any],
+) -> dict[str, Any]:
+    """Return a rate, its share of the card's, and whether the losses are ours."""
+    rate = 1e6 * row.flops / answer["us"]
+    most = card.get("flops", {}).get(numbers)
+    found = {"flops": rate, "share": rate / most if most else None}
+    if "losses" not in mine:
+        return {**found, "away": None, "agrees": None}
+    away = float(np.abs(np.divide(answer["losses"], mine["losses"]) - 1).max())
+    return {
+        **found,
+        "away": away,
+        "agrees": bool(away <= max(NUMBERS[numbers], row.tolerance)),
+    }
+
+
+def best_peer(results: dict[str, Any]) -> str | None:
+    """Return the quickest of the others whose losses are ours."""
+    _, *others = PEERS
+    fit = [name for name in others if results.get(name, {}).get("agrees")]
+    return min(fit, key=lambda name: float(results[name]["us"]), default=None)
+
+
+def _words(answer: dict[str, Any], is_ours: bool) -> str:
+    words = f"{answer['us']:10.1f} µs a step {answer['flops'] / 1e12:8.2f} TFLOP/s"
+    if answer["share"] is not None:
+        words += f" ({answer['share']:4.0%} of the peak)"
     words += f"  ready in {answer['ready']:.1f} s"
-    if answer is not mine and "us" in mine:
-        pairs = zip(answer["losses"], mine["losses"])
-        away = max(abs(one / other - 1) for one, other in pairs)
-        words += f"  {answer['us'] / mine['us']:.2f} of ours, losses within {away:.1e}"
-    return words
+    if is_ours or answer["away"] is None:
+        return words
+    words += f"  losses within {answer['away']:.1e}"
+    return words if answer["agrees"] else f"{words}: DISAGREES"
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def _recurrent(name: str, p: Weights, x: Any) -> Any:
     cell = {"rnn": _rnn, "gru": _gru, "lstm": _lstm}[name]
     gates = x.swapaxes(0, 1) @ p["cell.weight_ih_l0"].T + p["cell.bias_ih_l0"]
     w, b = p["cell.weight_hh_l0"].T, p["cell.bias_hh_l0"]
-    zero = jnp.zeros((len(x), sizes.HIDDEN[name]))
+    zero = jnp.zeros((len(x), sizes.HIDDEN[name]), gates.dtype)
     start = (zero, zero) if name == "lstm" else zero
     state, _ = lax.scan(lambda s, g: (cell(g, s, w, b), None), start, gates)
     return _linear(p, "head", state[0] if name == "lstm" else state)

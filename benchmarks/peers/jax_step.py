@@ -30,9 +30,8 @@ def forward(row: Row, layers: Any, x: jax.Array) -> jax.Array:
     return x @ weight + bias
 
 
-def mean_loss(row: Row, layers: Any, x: jax.Array, y: jax.Array) -> jax.Array:
+def mean_loss(row: Row, outputs: jax.Array, y: jax.Array) -> jax.Array:
     """Return the mean loss of a batch."""
-    outputs = forward(row, layers, x)
     if row.task == "values":
         return jnp.mean((outputs - y) ** 2)
     losses = optax.softmax_cross_entropy_with_integer_labels(outputs, y)
@@ -62,10 +61,18 @@ class Session:
         layers = first(self.row)
         self.state = layers, self.optimizer.init(layers)
 
+    def outputs(self, layers: Any, x: jax.Array) -> jax.Array:
+        """Return the outputs for a batch."""
+        return forward(self.row, layers, x)
+
+    def loss(self, layers: Any, x: jax.Array, y: jax.Array) -> jax.Array:
+        """Return the mean loss of a batch."""
+        return mean_loss(self.row, self.outputs(layers, x), y)
+
     def update(self, state: Any, x: jax.Array, y: jax.Array) -> Any:
         """Return the state after a batch, and the loss before it."""
         layers, kept = state
-        loss, grads = jax.value_and_grad(partial(mean_loss, self.row))(layers, x, y)
+        loss, grads = jax.value_and_grad(self.loss)(layers, x, y)
         updates, kept = self.optimizer.update(grads, kept)
         return (optax.apply_updates(layers, updates), kept), loss
 
