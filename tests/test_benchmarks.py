@@ -213,6 +213,7 @@ def test_a_loss_is_judged_by_the_rows_tolerance_or_the_wide_band() -> None:
 # --- a peer's process ------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_hand_written_numpy_and_ours_have_the_same_losses() -> None:
     found = []
     for module in ("ours", "numpy_"):
@@ -222,6 +223,7 @@ def test_hand_written_numpy_and_ours_have_the_same_losses() -> None:
     assert found[0] == pytest.approx(found[1], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_predictions_are_compared_with_the_outputs_of_the_first_weights() -> None:
     row = ROWS["predict1"]
     bench = Bench("numpy_", {})
@@ -237,6 +239,7 @@ def test_an_error_in_a_peer_is_an_answer(capsys: Any) -> None:
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_worker_answers_every_line() -> None:
     requests = [
         {"do": "prepare", "row": "predict1", "smaller": True},

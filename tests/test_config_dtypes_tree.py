@@ -100,6 +100,7 @@ def test_an_unknown_dtype_names_the_nearest() -> None:
         as_dtype("bol")
 
 
+@pytest.mark.slow
 @given(KINDS, KINDS, KINDS)
 def test_promotion_has_no_order(x: Any, y: Any, z: Any) -> None:
     assert promote(x, y) == promote(y, x)

@@ -37,6 +37,7 @@ def test_links_of_the_documentation_lead_somewhere():
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
+@pytest.mark.slow
 def test_the_textbook_loop_learns(capsys):
     names = runpy.run_path(str(ROOT / "examples" / "textbook_loop.py"))
     names["main"]()
@@ -65,6 +66,7 @@ def test_the_textbook_gradients_are_the_formulas():
     np.testing.assert_allclose(found["db1"], dZ1.sum(0), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_page_on_tasks_runs(capsys):
     random.seed(0)
     page = (ROOT / "docs" / "tasks.md").read_text()

@@ -62,6 +62,7 @@ def test_any_index_gives_what_numpy_gives(case: tuple[tuple[int, ...], Any]) -> 
     assert np.array_equal(found.value, array[index])
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(indexed())
 def test_the_gradient_of_an_index_puts_ones_where_it_read(

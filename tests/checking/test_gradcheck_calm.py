@@ -158,6 +158,7 @@ def test_a_network_of_zeros_stands_at_its_kinks() -> None:
     assert report.kinks[0].birth.startswith("1 · ")
 
 
+@pytest.mark.slow
 def test_a_large_network_of_zeros_stands_at_its_kinks() -> None:
     random.seed(0)
     model = nn.Sequential(nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10))

@@ -220,6 +220,7 @@ PLANTED: dict[
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_gate_is_found(name: str) -> None:
     forward, backward, operands, operand, kind = PLANTED[name]
@@ -272,6 +273,7 @@ FIRST = {
 """One sample a gate."""
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("op", FIRST)
 def test_a_rule_wrong_by_a_factor_of_2_001_is_found(
     op: str, monkeypatch: pytest.MonkeyPatch
@@ -639,6 +641,7 @@ def test_a_fault_in_a_layer_is_located_by_its_path_and_line() -> None:
     assert report.rows[0].verdict == "wrong by a constant factor 2.001"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("factor", [2.001, 1.01, -1.0])
 def test_a_fault_in_a_large_model_is_located(factor: float) -> None:
     random.seed(0)

@@ -151,6 +151,7 @@ def test_the_graph_may_be_of_float32_and_keeps_its_names() -> None:
 ACTIVATIONS = [name for name in nn.activations.__all__ if name[0].isupper()]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_a_network_is_right_with(name: str) -> None:
     random.seed(3)

@@ -60,6 +60,7 @@ def test_a_report_can_be_read(pellucid: Run, sold: Path, folder: Path) -> None:
     assert not any(row.endswith(",") for row in rows)
 
 
+@pytest.mark.slow
 def test_a_kept_model_goes_on(pellucid: Run, sold: Path, folder: Path) -> None:
     pellucid(*WEEK, *QUICK, "--out", "one.csv", "--save", "sold.pellucid", "--quiet")
     load = ("forecast", "sold.csv", "--load", "sold.pellucid")
@@ -77,6 +78,7 @@ def test_a_kept_model_goes_on(pellucid: Run, sold: Path, folder: Path) -> None:
     assert found["model"] == "sold.pellucid"
 
 
+@pytest.mark.slow
 def test_a_kept_model_can_be_looked_into(pellucid: Run, sold: Path) -> None:
     pellucid(*WEEK, *QUICK, "--save", "sold.pellucid", "--quiet")
     done = pellucid("inspect", "sold.pellucid")

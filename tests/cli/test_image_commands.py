@@ -56,6 +56,7 @@ def test_a_folder_is_trained_on_and_reported(pellucid: Run, stripes: Path) -> No
     assert done.error.splitlines()[0].startswith("epoch 1/2 · loss ")
 
 
+@pytest.mark.slow
 def test_parts_and_options_reach_the_training(pellucid: Run, stripes: Path) -> None:
     home = Path("parts")
     home.mkdir()
@@ -78,6 +79,7 @@ def test_parts_and_options_reach_the_training(pellucid: Run, stripes: Path) -> N
     assert (settings.batch_size, settings.seed, settings.test_size) == (9, 5, 0.0)
 
 
+@pytest.mark.slow
 def test_idx_files_are_trained_on_and_predicted(pellucid: Run, folder: Path) -> None:
     for name, images in (("train", make_images(45)), ("t10k", make_images(12, seed=1))):
         write_idx(folder / f"{name}-images-idx3-ubyte", images.pixels[:, 0])
@@ -99,6 +101,7 @@ def test_idx_files_are_trained_on_and_predicted(pellucid: Run, folder: Path) -> 
     assert done.output.startswith("step 1 · epoch 1 · ")
 
 
+@pytest.mark.slow
 def test_predictions_name_the_file_and_the_class(trained: Run, stripes: Path) -> None:
     done = trained("predict", "stripes.pellucid", stripes)
     assert (done.code, done.error) == (0, "")
@@ -130,6 +133,7 @@ def test_damaged_images_are_left_out_of_a_folder_and_named(
     assert refused(done, f"the file is empty · {bad}")
 
 
+@pytest.mark.slow
 def test_a_model_is_shown_replayed_and_checked(trained: Run, stripes: Path) -> None:
     done = trained("inspect", "stripes.pellucid")
     for words in (

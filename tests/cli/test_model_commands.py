@@ -93,6 +93,7 @@ def test_predictions_overwrite_neither_the_model_nor_the_rows(trained: Run) -> N
         assert refused(done, "this is another file of this command · --out ")
 
 
+@pytest.mark.slow
 def test_a_reader_of_predictions_may_stop_early(trained: Run, folder: Path) -> None:
     write_rows(folder / "long.csv", "size,kind,price", price_row, rows=20_000)
     command = " ".join([*PELLUCID, "predict", "prices.pellucid", "long.csv"])
@@ -137,6 +138,7 @@ def test_a_step_is_replayed_with_the_recorded_loss(trained: Run) -> None:
         assert "largest update" in done.output
 
 
+@pytest.mark.slow
 def test_a_replay_may_show_one_layer(trained: Run) -> None:
     done = trained("inspect", "prices.pellucid", "--replay", 4, "--layer", 3)
     assert done.code == 0
@@ -146,6 +148,7 @@ def test_a_replay_may_show_one_layer(trained: Run) -> None:
     assert "0.bias" not in done.output
 
 
+@pytest.mark.slow
 def test_a_replay_of_moved_data_needs_their_place(trained: Run, folder: Path) -> None:
     (folder / "prices.csv").rename(folder / "moved.csv")
     done = trained("inspect", "prices.pellucid", "--replay", 0)
@@ -158,6 +161,7 @@ def test_a_replay_of_moved_data_needs_their_place(trained: Run, folder: Path) ->
     )
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -177,6 +181,7 @@ def test_a_replay_of_what_is_not_there_is_refused(
 # --- gradcheck ---
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ["price", "colour"])
 def test_the_gradients_of_a_model_are_right(trained: Run, name: str) -> None:
     done = trained("gradcheck", f"{name}s.pellucid", f"{name}s.csv", "--rows", 3)
@@ -185,6 +190,7 @@ def test_the_gradients_of_a_model_are_right(trained: Run, name: str) -> None:
     assert "0.weight" in done.output
 
 
+@pytest.mark.slow
 def test_a_wrong_gradient_is_found_and_is_exit_code_1(
     trained: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,6 +205,7 @@ def test_a_wrong_gradient_is_found_and_is_exit_code_1(
     assert "maximum" in done.output
 
 
+@pytest.mark.slow
 def test_a_gradient_check_needs_the_target(trained: Run) -> None:
     done = trained("gradcheck", "prices.pellucid", "colours.csv")
     assert refused(done, "no column named 'price' · the loss needs the target")
@@ -232,6 +239,7 @@ def test_the_demo_shows_the_whole_way(pellucid: Run, folder: Path) -> None:
     assert done.output.count("\n") == 570
 
 
+@pytest.mark.slow
 def test_the_demo_keeps_nothing_unless_asked(pellucid: Run, folder: Path) -> None:
     before = sorted(folder.iterdir())
     assert pellucid("demo").code == 0
@@ -244,6 +252,7 @@ def test_the_demo_keeps_nothing_unless_asked(pellucid: Run, folder: Path) -> Non
 HEAVY = ("numpy", "polars", "sklearn", "safetensors", "llvmlite", "jax", "narwhals")
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_of_a_command_loads_nothing_that_computes(name: str) -> None:
     code = (
@@ -257,6 +266,7 @@ def test_help_of_a_command_loads_nothing_that_computes(name: str) -> None:
     assert f"pellucid {name} [OPTIONS]" in done.stdout
 
 
+@pytest.mark.slow
 def test_events_of_a_training_are_lines_of_json(pellucid: Run) -> None:
     arguments = ("--epochs", 2, "--events", "events.jsonl", "--quiet")
     pellucid("train", "prices.csv", "--target", "price", *arguments)

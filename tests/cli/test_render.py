@@ -53,6 +53,7 @@ LINES = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", LINES)
 def test_a_curve_keeps_to_its_width_and_height(name: str, width: int) -> None:
@@ -271,6 +272,7 @@ def terminal(code: str, **settings: str) -> str:
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 
 
+@pytest.mark.slow
 def test_progress_on_a_terminal_is_a_bar_that_gives_the_cursor_back() -> None:
     shown = terminal(ON_TERMINAL.format(folder=os.path.dirname(__file__)))
     assert "loss 0.2500" in shown

@@ -180,6 +180,7 @@ def shell(command: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("arguments", ["", "'typer.Exit(0)'"])
 def test_an_output_that_cannot_be_written_is_reported(
     tmp_path: Path, arguments: str
@@ -194,6 +195,7 @@ def test_a_reader_that_stops_early_is_reported(tmp_path: Path) -> None:
     assert done.stderr == "Error: the reader of the output stopped before its end\n"
 
 
+@pytest.mark.slow
 def test_closed_outputs_are_no_fault(tmp_path: Path) -> None:
     assert shell("$ACT >&- 2>&-", tmp_path).returncode == 0
     assert shell("$ACT --nothing 2>&-", tmp_path).returncode == 2

@@ -82,6 +82,7 @@ def test_generate_says_what_it_cannot_do(trained: Done, pellucid: Run) -> None:
     assert "does not hold a model of text · it holds 'module'" in done.error
 
 
+@pytest.mark.slow
 def test_inspect_shows_a_model_of_text(trained: Done, pellucid: Run) -> None:
     done = pellucid("inspect", "rhyme.pellucid")
     for words in ("trained on rhyme.txt (1200 characters)", "recurrent", "bigrams"):
@@ -91,6 +92,7 @@ def test_inspect_shows_a_model_of_text(trained: Done, pellucid: Run) -> None:
     assert "embedding.weight" in done.output
 
 
+@pytest.mark.slow
 def test_the_gradients_of_a_model_of_text_are_checked(
     trained: Done, rhyme: Path, pellucid: Run
 ) -> None:
@@ -107,6 +109,7 @@ def test_a_model_of_text_does_not_predict(
     assert "a model of text predicts by writing · use 'pellucid generate" in done.error
 
 
+@pytest.mark.slow
 def test_text_is_known_by_its_name_or_by_an_option(rhyme: Path, pellucid: Run) -> None:
     rhyme.rename("rhyme.dat")
     done = pellucid("train", "rhyme.dat", *SMALL, "--epochs", 1, "--text", "--json")

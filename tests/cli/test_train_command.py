@@ -47,6 +47,7 @@ def test_a_report_can_be_read(pellucid: Run, folder: Path) -> None:
     assert TableModel.load("colours.pellucid").report.epochs == 3
 
 
+@pytest.mark.slow
 def test_a_report_on_a_quantity_has_its_errors(pellucid: Run) -> None:
     done = pellucid(*PRICES, *SHORT)
     assert "price: regression" in done.output
@@ -107,6 +108,7 @@ def test_a_network_without_hidden_layers(pellucid: Run) -> None:
     assert TableModel.load("prices.pellucid").settings.hidden == ()
 
 
+@pytest.mark.slow
 def test_the_same_seed_writes_the_same_bits(pellucid: Run) -> None:
     for name in ("a", "b"):
         pellucid(*COLOURS, *SHORT, "--dropout", 0.1, "--out", f"{name}.pellucid")
@@ -131,6 +133,7 @@ def test_a_resumed_training_writes_the_bits_of_an_unbroken_one(
         }
 
 
+@pytest.mark.slow
 def test_a_test_file_is_what_the_report_is_on(pellucid: Run, folder: Path) -> None:
     write_rows(folder / "others.csv", "size,kind,price", price_row, rows=25)
     done = pellucid(*PRICES, *SHORT, "--test", "others.csv", "--json")
@@ -249,6 +252,7 @@ def test_wrong_use_is_one_line_and_writes_nothing(
     assert no_models(folder)
 
 
+@pytest.mark.slow
 def test_a_lost_number_is_named_with_its_gate_and_writes_nothing(
     pellucid: Run, folder: Path
 ) -> None:
@@ -269,6 +273,7 @@ def little_room() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_reported_and_leaves_what_was_there(folder: Path) -> None:
     place = folder / "prices.pellucid"
     for before in (None, b"an older model"):
@@ -296,6 +301,7 @@ def test_a_place_that_takes_no_file_is_found_before_training(pellucid: Run) -> N
     assert "epoch" not in done.error
 
 
+@pytest.mark.slow
 def test_an_output_that_is_full_or_closed_costs_no_model(folder: Path) -> None:
     place = folder / "prices.pellucid"
     command = " ".join([*PELLUCID, *PRICES, *SHORT, "--json"])
@@ -312,6 +318,7 @@ def test_an_output_that_is_full_or_closed_costs_no_model(folder: Path) -> None:
         place.unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_keeps_the_best_so_far_and_says_so(folder: Path, times: int) -> None:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}

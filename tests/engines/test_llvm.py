@@ -88,6 +88,7 @@ def compare_random_graph(seed: int, smooth: bool) -> None:
     assert_keeps_to_its_memory(graph, arrays, found)
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("start", range(0, COUNT, 25))
 def test_random_graphs_agree_with_their_definition(start: int) -> None:
     for seed in range(start, min(start + 25, COUNT)):
@@ -101,6 +102,7 @@ def test_two_thousand_random_graphs_agree_with_their_definition(start: int) -> N
         compare_random_graph(seed, smooth=seed % 4 == 0)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 @pytest.mark.parametrize("sample", SAMPLES, ids=str)
 def test_a_gate_and_its_gradient_keep_to_their_memory(
@@ -130,6 +132,7 @@ def product(m: int, k: int, n: int, dtype: str, turn: bool) -> Graph:
     return Graph((x, y, b), (z, bind("sum", z, axes=(0,)), bind("sum", z, axes=(1,))))
 
 
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize("turn", [False, True])
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 @pytest.mark.parametrize(

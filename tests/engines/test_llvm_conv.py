@@ -89,6 +89,7 @@ def any_conv(rng: np.random.Generator, dtype: str) -> tuple[Node, Node, Node]:
     return x, w, conv(x, w, groups, **given)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("f32", 3e-5), ("f64", 1e-12)])
 @pytest.mark.parametrize("seed", range(4))
 def test_any_convolution_and_its_gradients_agree_with_numpy(
@@ -125,6 +126,7 @@ LARGE = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", LARGE)
 def test_shapes_that_are_cut_into_tiles_agree_with_numpy(name: str) -> None:
     image, kernel, given = LARGE[name]
@@ -212,6 +214,7 @@ def four_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     count.cache_clear()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.usefixtures("four_threads")
 @pytest.mark.parametrize("batch", [1, 32])
 def test_bits_do_not_depend_on_the_number_of_threads(batch: int) -> None:

@@ -118,6 +118,7 @@ def every_kind_of_f64(rng: np.random.Generator) -> Any:
     return (exponents | fractions).reshape(-1).view(np.float64)
 
 
+@pytest.mark.sampled(4)
 @each_case
 def test_single_precision_is_near_everywhere(case: Case) -> None:
     dense = np.linspace(case.low, case.high, 400_001).astype(np.float32)
@@ -127,6 +128,7 @@ def test_single_precision_is_near_everywhere(case: Case) -> None:
     assert_within(compute(case.op, x), exact, case.ulps, x)
 
 
+@pytest.mark.sampled(4)
 @each_case
 def test_double_precision_is_near_everywhere(case: Case) -> None:
     rng = np.random.default_rng(3)
@@ -176,6 +178,7 @@ def _bases_and_exponents(rng: np.random.Generator, largest: float) -> list[Any]:
     ]
 
 
+@pytest.mark.sampled(2)
 @each_type
 def test_powers_are_near_everywhere(dtype: Any) -> None:
     rng = np.random.default_rng(4)
@@ -369,6 +372,7 @@ def mixed(dtype: Any) -> Any:
     return np.concatenate([odd, rng.normal(size=27) * 3]).astype(dtype)
 
 
+@pytest.mark.sampled(5)
 @each_type
 @pytest.mark.parametrize("op", [*CORNERS, "pow"])
 def test_a_value_does_not_depend_on_its_vector(op: str, dtype: Any) -> None:

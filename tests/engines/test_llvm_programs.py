@@ -269,6 +269,7 @@ def test_sums_in_parts_are_the_sums(rows: int, axis: int) -> None:
             np.testing.assert_allclose(each, other, rtol=1e-12, atol=1e-11)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 @pytest.mark.parametrize("k", [8, 16, 17, 100])
 @pytest.mark.parametrize(("m", "n"), [(1, 2), (1, 65), (3, 6), (4, 33)])
@@ -339,6 +340,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_a_kill_while_an_entry_is_written_does_no_harm(tmp_path: Path) -> None:
     """Two processes write the same entry all the time, and are killed at any moment."""
     content, cache, whole = bytes(range(256)) * 2_000, Cache(tmp_path), 0

@@ -205,6 +205,7 @@ def runs(program: LlvmProgram, seed: int, times: int = 60) -> Callable[[], None]
     return job
 
 
+@pytest.mark.slow
 def test_one_program_in_several_python_threads_keeps_its_values_apart() -> None:
     program = compiled(matrices(129, 65, 257))
     assert program._arena.size > 1000
@@ -216,6 +217,7 @@ def test_several_programs_run_at_once() -> None:
     all_at_once(*(runs(compiled(each), 1) for each in graphs))
 
 
+@pytest.mark.slow
 def test_several_trainers_train_at_once() -> None:
     alone = wide_trainer()
     alone.fit(*wide_data(), epochs=1, batch_size=128, verbose=0)
@@ -313,6 +315,7 @@ os._exit(0 if answered > 100 else 1)
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_between_two_instructions_leaves_no_thread_waiting() -> None:
     if not hasattr(signal, "setitimer"):
         return
@@ -341,6 +344,7 @@ def resident() -> int:
     return int(table.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [8, 256])
 def test_many_runs_leave_nothing_behind(size: int) -> None:
     """One thread or four, of a program with an arena, inputs and results."""
@@ -386,6 +390,7 @@ def regressor(engine: str, dtype: str, activation: type[nn.Module]) -> Trainer:
     return Trainer(model, nn.MSELoss(), optim.Adam(lr=3e-3), seed=5, engine=engine)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("activation", [nn.Tanh, nn.ReLU, nn.GELU, nn.SiLU])
 @pytest.mark.parametrize(("dtype", "near"), [("float32", 1e-4), ("float64", 1e-10)])
 def test_a_hundred_steps_have_the_losses_of_the_numpy_engine(
@@ -401,6 +406,7 @@ def test_a_hundred_steps_have_the_losses_of_the_numpy_engine(
     np.testing.assert_allclose(losses["llvm"], losses["numpy"], rtol=near)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("dtype", "near"), [("float32", 2e-6), ("float64", 1e-14)])
 def test_a_replayed_step_is_what_the_compiled_program_computed(
     dtype: str, near: float

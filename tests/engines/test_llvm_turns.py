@@ -50,6 +50,7 @@ def all_cases(dtype: str) -> tuple[Graph, list[tuple[int, ...]]]:
     return Graph(tuple(inputs), tuple(copies)), orders
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("dtype", ["f32", "f64", "i32", "i64", "u8", "bool"])
 def test_a_turned_copy_has_the_bits_of_numpy_s(dtype: str) -> None:
     graph, orders = all_cases(dtype)

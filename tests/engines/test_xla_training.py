@@ -95,6 +95,7 @@ def test_a_checkpoint_goes_on_in_another_engine(
     np.testing.assert_allclose(history["loss"], regressor.history["loss"], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_lost_number_is_found_on_the_device_and_named() -> None:
     model = nn.Sequential(nn.Linear(3, 1))
     trainer = Trainer(model, nn.MSELoss(), optim.SGD(lr=1e9), **ON_CPU)
@@ -106,6 +107,7 @@ def test_a_lost_number_is_found_on_the_device_and_named() -> None:
 # --- data that do not fit ------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_streamed_rows_give_the_numbers_of_placed_ones(regressor: Trainer) -> None:
     streamed = make_regressor(**ON_CPU, memory=2000)
     losses = streamed.fit(*sine(), epochs=25, **FIT)["loss"]
@@ -115,6 +117,7 @@ def test_streamed_rows_give_the_numbers_of_placed_ones(regressor: Trainer) -> No
     assert streamed.replay(9).loss == regressor.replay(9).loss
 
 
+@pytest.mark.slow
 def test_no_more_rows_are_on_their_way_than_there_is_room_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -139,6 +142,7 @@ def test_a_batch_that_has_no_room_is_refused_with_the_bytes_it_needs() -> None:
         trainer.fit(*sine(), epochs=1, **FIT)
 
 
+@pytest.mark.slow
 def test_windows_are_streamed_by_their_starts() -> None:
     series = np.sin(np.arange(300, dtype=np.float32) / 7).reshape(-1, 1)
     windows = Windows(series, length=5, targets="next")

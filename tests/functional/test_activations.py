@@ -72,6 +72,7 @@ def test_every_activation_has_an_oracle() -> None:
     assert set(ORACLES) == set(F.ACTIVATIONS)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", ORACLES)
 def test_values_and_derivatives_agree_with_jax(name: str) -> None:
     agree(F.ACTIVATIONS[name], ORACLES[name], RANGE)
@@ -151,6 +152,7 @@ def test_gelu_by_tanh_agrees_with_jax() -> None:
     agree(lambda x: F.gelu(x, "tanh"), jax.nn.gelu, RANGE)
 
 
+@pytest.mark.slow
 def test_parameters_of_activations_agree_with_jax() -> None:
     agree(lambda x: F.leaky_relu(x, 0.3), lambda x: jax.nn.leaky_relu(x, 0.3), RANGE)
     agree(lambda x: F.elu(x, 0.5), lambda x: jax.nn.elu(x, 0.5), RANGE)
@@ -199,6 +201,7 @@ def test_an_unknown_activation_names_the_nearest() -> None:
 MATRIX = np.random.default_rng(1).normal(size=(4, 5)) * 3
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("axis", [0, 1, -1])
 def test_softmax_and_its_logarithm_agree_with_jax_along_any_axis(axis: int) -> None:
     mix = np.random.default_rng(2).normal(size=MATRIX.shape)
@@ -214,6 +217,7 @@ def test_softmax_and_its_logarithm_agree_with_jax_along_any_axis(axis: int) -> N
     )
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("axis", [None, 0, 1, (0, 1)])
 @pytest.mark.parametrize("keepdims", [False, True])
 def test_logsumexp_agrees_with_jax(axis: Any, keepdims: bool) -> None:

@@ -28,6 +28,7 @@ LOGIC = ["logical_and", "logical_or", "logical_xor"]
 REDUCTIONS = ["sum", "mean", "max", "min", "var", "std"]
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("name", UNARY + UNARY_POSITIVE)
 def test_functions_of_one_operand_agree_with_jax(name: str) -> None:
     values = POSITIVE if name in UNARY_POSITIVE else X * 2
@@ -40,6 +41,7 @@ def test_erf_agrees_with_jax() -> None:
     agree(F.erf, erf, X)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("name", BINARY)
 @pytest.mark.parametrize("other", [Y, ROW, np.array(1.5)])
 def test_functions_of_two_operands_broadcast_and_agree_with_jax(
@@ -143,6 +145,7 @@ def test_no_gradient_flows_through_stop_gradient() -> None:
 # --- reductions ------------------------------------------------------------------
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("name", REDUCTIONS)
 @pytest.mark.parametrize("axis", [None, 0, -1, (0, 1)])
 @pytest.mark.parametrize("keepdims", [False, True])
@@ -246,6 +249,7 @@ SHAPES: dict[str, tuple[Any, Any]] = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", SHAPES)
 def test_functions_of_shape_agree_with_jax(name: str) -> None:
     ours, theirs = SHAPES[name]

@@ -60,6 +60,7 @@ def masks_of(rng: np.random.Generator, shape: Any) -> list[Array | None]:
     return masks
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("causal", [False, True])
 def test_attention_and_its_gradients_agree_with_jax(shape: Any, causal: bool) -> None:

@@ -46,6 +46,7 @@ def jax_recur(w: Any, v: Any, h: Any, xs: Any, reverse: bool = False) -> Any:
     return (last * 2.0).sum() + (ys * TIMES).sum()
 
 
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("checkpoint", [None, "sqrt", 1, 2, 3, 7, 100])
 def test_scan_and_its_gradients_agree_with_jax(reverse: bool, checkpoint: Any) -> None:
@@ -76,6 +77,7 @@ def test_a_compiled_scan_and_its_gradients_agree_with_those_at_the_prompt(
         np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_the_second_derivative_goes_through_scan() -> None:
     def bend(w: Any, checkpoint: Any) -> Any:
         x = leaf(w)

@@ -53,6 +53,7 @@ NUMERIC: dict[str, tuple[Any, Any]] = {
 }
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("name", NUMERIC)
 @pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
 def test_a_loss_agrees_with_its_formula(name: str, reduction: str) -> None:
@@ -65,6 +66,7 @@ def test_a_loss_agrees_with_its_formula(name: str, reduction: str) -> None:
     )
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("name", NUMERIC)
 @pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
 def test_weights_of_samples_enter_as_stated(name: str, reduction: str) -> None:
@@ -80,6 +82,7 @@ def test_weights_of_samples_enter_as_stated(name: str, reduction: str) -> None:
     agree(lambda x: ours(x, tensor(Y), WEIGHT, reduction=reduction), reduced, X)
 
 
+@pytest.mark.slow
 def test_rmse_is_the_root_of_the_weighted_mean_square() -> None:
     agree(lambda x: F.rmse(x, tensor(Y)), lambda x: jnp.sqrt(((x - Y) ** 2).mean()), X)
     y, x = Y[:, 0], X[:, 0]
@@ -136,6 +139,7 @@ def test_cross_entropy_of_labels_agrees_with_optax() -> None:
     )
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_cross_entropy_of_shares_agrees_with_optax(smoothing: float) -> None:
     agree(
@@ -162,6 +166,7 @@ def test_labels_and_one_hot_give_the_same() -> None:
         assert by_label == pytest.approx(by_hot, rel=1e-14, abs=0)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
 def test_class_weights_with_labels_divide_by_the_weights_of_the_labels(
     smoothing: float,
@@ -211,6 +216,7 @@ def test_cross_entropy_from_probabilities() -> None:
     )
 
 
+@pytest.mark.slow
 def test_classes_stand_on_axis_1_or_where_the_call_says() -> None:
     x = RNG.normal(size=(2, 3, 4))
     labels = RNG.integers(0, 3, size=(2, 4))
@@ -229,6 +235,7 @@ def test_one_sample_without_a_batch_axis() -> None:
     assert F.cross_entropy(leaf(X[0]), tensor(2)).item() == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_binary_losses_smooth_labels_towards_one_half() -> None:
     hard = (Y > 0).astype(float)
     agree(
@@ -240,6 +247,7 @@ def test_binary_losses_smooth_labels_towards_one_half() -> None:
     )
 
 
+@pytest.mark.slow
 def test_pos_weight_weighs_the_positive_class() -> None:
     hard = (Y > 0).astype(float)
     agree(

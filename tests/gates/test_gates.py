@@ -24,7 +24,18 @@ from pellucid.ir.graph import Graph
 from pellucid.ir.text import parse, render
 from pellucid.passes.simplify import simplify
 
-SMOOTH = [each for each in SAMPLES if each.smooth]
+
+def one_of_each_gate(samples: list[Sample]) -> list[Any]:
+    """Return samples as parameters, of which all but the first of a gate are slow."""
+    first = {each.op: each for each in reversed(samples)}
+    return [
+        pytest.param(each, marks=() if first[each.op] is each else pytest.mark.slow)
+        for each in samples
+    ]
+
+
+ALL = one_of_each_gate(SAMPLES)
+SMOOTH = one_of_each_gate([each for each in SAMPLES if each.smooth])
 
 
 @pytest.fixture(params=ENGINES, ids=lambda engine: engine.name, scope="module")
@@ -62,7 +73,7 @@ def assert_close(found: Any, wanted: Any, tolerance: float) -> None:
         np.testing.assert_allclose(each, other, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+@pytest.mark.parametrize("sample", ALL, ids=str)
 def test_a_gate_computes_what_jax_computes_in_f64(
     quick_engine: Engine, sample: Sample
 ) -> None:
@@ -72,7 +83,7 @@ def test_a_gate_computes_what_jax_computes_in_f64(
     assert_close(found, expected(sample)[0], 1e-7 if to_f32 else 1e-12)
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=str)
+@pytest.mark.parametrize("sample", ALL, ids=str)
 def test_a_gate_in_f32_is_near_to_jax_in_f64(engine: Engine, sample: Sample) -> None:
     graph = sample.graph("f32")
     found = engine.compile(graph)(*sample.arrays("f32"))

@@ -54,6 +54,7 @@ def test_what_one_kept_value_gives_cheaply_is_not_kept_too(
     assert [len(each.type) for each in scans if not each.attrs["reverse"]] == [results]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("body", [gated, mixed])
 def test_gradients_through_values_that_are_run_again_agree_with_jax(body: Any) -> None:
     def theirs(xs: Any) -> Any:

@@ -48,6 +48,7 @@ def joins(node: Node) -> list[str]:
     return sorted(name for name in names if name in ("concat", "pad"))
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", CUTS)
 def test_gradients_of_pieces_are_joined_and_agree_with_jax(name: str) -> None:
     keys, gates = CUTS[name]

@@ -106,6 +106,7 @@ def test_gradients_are_those_that_add_up_in_the_scan(name: str, reverse: bool) -
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_recurrent_layer_agrees_with_jax() -> None:
     inputs, loss = loss_of("recurrent", "all")
 
@@ -198,6 +199,7 @@ def test_columns_of_a_table_that_every_step_reads() -> None:
     np.testing.assert_allclose(found, jax.grad(oracle)(*arrays), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_long_chain_of_additions_needs_no_recursion() -> None:
     w, h = leaf(H, H), leaf(B, H)
 

@@ -94,6 +94,7 @@ def drawn(*shapes: tuple[int, ...]) -> list[Any]:
     return [rng.normal(size=shape) for shape in shapes]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("keep", KEEPS)
 @pytest.mark.parametrize("reverse", [False, True])
 def test_a_recurrence(keep: str, reverse: bool) -> None:
@@ -118,6 +119,7 @@ def test_a_recurrence(keep: str, reverse: bool) -> None:
     assert_equal_jax([w, h, xs], total(last, *stacks), oracle, *arrays)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("keep", KEEPS)
 def test_several_carries_with_an_integer_among_them(keep: str) -> None:
     a, count, v, xs = leaf(), leaf(dtype="i32"), leaf(), leaf(4)
@@ -143,6 +145,7 @@ def test_several_carries_with_an_integer_among_them(keep: str) -> None:
     assert_equal_jax([a, count, v, xs], loss, oracle, *arrays)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("keep", KEEPS)
 @pytest.mark.parametrize("inner_keep", KEEPS)
 def test_a_scan_in_a_scan(keep: str, inner_keep: str) -> None:
@@ -169,6 +172,7 @@ def test_a_scan_in_a_scan(keep: str, inner_keep: str) -> None:
     assert_equal_jax([w, h, xs], total(*out), oracle, *arrays)
 
 
+@pytest.mark.slow
 def test_only_stacked_results_and_no_carry() -> None:
     xs, ys = leaf(5), leaf(5)
 
@@ -220,6 +224,7 @@ def test_stop_inside_a_body_cuts_the_path_through_time() -> None:
     assert [each.tolist() for each in found] == [20, 0]  # h₂ = 5·2²; h itself: none
 
 
+@pytest.mark.slow
 def test_one_node_may_be_constant_carry_and_sequence_at_once() -> None:
     x = leaf(2)
 

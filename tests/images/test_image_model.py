@@ -127,6 +127,7 @@ def test_a_file_of_another_kind_is_refused(home: Path) -> None:
 # --- the training again ---
 
 
+@pytest.mark.slow
 def test_every_step_replays_with_the_recorded_loss(
     home: Path, model: ImageModel
 ) -> None:

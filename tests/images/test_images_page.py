@@ -15,6 +15,7 @@ from pellucid.images.settings import AUGMENTATIONS
 PAGE = (Path(__file__).parents[2] / "docs" / "images.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_pages_code_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_folder(tmp_path / "pets", make_images(60))
     monkeypatch.chdir(tmp_path)

@@ -101,6 +101,7 @@ def test_the_weights_of_the_end_are_those_that_predict(trained: TrainedImages) -
         np.testing.assert_array_equal(trained.model.module.state_dict()[name], value)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(
     stripes: ImageParts,
 ) -> None:
@@ -111,6 +112,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(
     assert first != other
 
 
+@pytest.mark.slow
 def test_images_kept_apart_are_what_the_report_is_on_and_teach_nothing(
     stripes: ImageParts,
 ) -> None:
@@ -125,6 +127,7 @@ def test_images_kept_apart_are_what_the_report_is_on_and_teach_nothing(
     assert third.report.metrics == two.report.metrics
 
 
+@pytest.mark.slow
 def test_a_validation_part_judges_when_to_stop(stripes: ImageParts) -> None:
     parts = replace(stripes, validation=make_images(21, seed=5))
     report = train_images(parts, SHORT).report

@@ -235,6 +235,7 @@ def test_a_chain_of_100_000_gates_needs_no_recursion() -> None:
     gc.collect()
 
 
+@pytest.mark.slow
 def test_the_gradient_of_a_long_chain_needs_no_recursion() -> None:
     graph = chain(5000)
     (flow,) = gradients(graph.outputs[0], graph.inputs)

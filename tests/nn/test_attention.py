@@ -38,6 +38,7 @@ def inputs_for(layer: nn.MultiheadAttention, batch: int, sizes: Any) -> list[Arr
     return [rng.normal(size=(batch, n, w)) for n, w in zip(sizes, widths)]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("options", CONFIGURATIONS)
 def test_attention_and_all_its_gradients_agree_with_jax(options: Any) -> None:
     layer = layer_of(options, batch_first=True)

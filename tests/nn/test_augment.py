@@ -189,6 +189,7 @@ def traced(layer: Layer, x: Any) -> pel.Graph:
         return graph_of([images, key], [layer(images)])
 
 
+@pytest.mark.sampled(4)
 def test_engines_agree(layer: Layer) -> None:
     graph = traced(layer, X)
     for seed in (0, 1):
@@ -219,6 +220,7 @@ def test_bytes_become_floats_where_they_are_interpolated() -> None:
     assert found.dtype == np.float32
 
 
+@pytest.mark.sampled(4)
 def test_gradients_flow_to_the_pixels_that_were_used(layer: Layer) -> None:
     few = X[:3]
 
@@ -242,6 +244,7 @@ def small_net() -> nn.Sequential:
     )
 
 
+@pytest.mark.slow
 def test_a_run_with_augmentation_repeats_and_its_steps_replay() -> None:
     pixels = DRAW.integers(0, 256, X.shape, dtype=np.uint8)
     y = np.arange(40) % 2

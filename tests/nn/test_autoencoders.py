@@ -44,6 +44,7 @@ def test_a_linear_autoencoder_finds_the_plane_of_the_principal_components() -> N
     np.testing.assert_allclose(model.reconstruct(X).value, left, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_it_keeps_scales_inside_and_compares_in_standard_units() -> None:
     X = rows() * [1, 10, 100, 1e3, 1e4, 1e5]
     model = nn.Autoencoder(
@@ -92,6 +93,7 @@ def test_only_training_spoils_the_input() -> None:
         np.testing.assert_array_equal(model.train()(x).value, expected.value)
 
 
+@pytest.mark.slow
 def test_it_learns_to_mend_what_a_plain_one_cannot() -> None:
     rng = np.random.default_rng(0)
     X = np.repeat(rng.normal(size=(400, 2)), 4, axis=1)
@@ -122,6 +124,7 @@ def variational(likelihood: str = "gaussian") -> nn.VariationalAutoencoder:
     return model.to("f64")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("likelihood", "weighted"), [("gaussian", True), ("bernoulli", False)]
 )
@@ -179,6 +182,7 @@ def test_it_passes_the_gradient_checker() -> None:
     assert pel.gradcheck(kept, x, x, loss=nn.MSELoss()).ok
 
 
+@pytest.mark.slow
 def test_a_linear_one_finds_probabilistic_principal_components() -> None:
     # Their likelihood, of noise 1, is its best bound. Source: Lucas et al. (2019).
     rng = np.random.default_rng(0)
@@ -233,6 +237,7 @@ def test_images_of_every_size_come_back_in_theirs(size: tuple[int, int]) -> None
     assert model.encode(x).shape == (3, 5)
 
 
+@pytest.mark.slow
 def test_images_are_learned() -> None:
     rng = np.random.default_rng(0)
     place = rng.integers(0, 6, (128, 2))

@@ -89,6 +89,7 @@ def settings(seed: int) -> dict[str, Any]:
     }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("seed", range(9))
 def test_a_convolution_and_its_gradients_are_jax_s(seed: int) -> None:
     s = settings(seed)
@@ -117,6 +118,7 @@ def test_a_convolution_and_its_gradients_are_jax_s(seed: int) -> None:
     )
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("mode", "padding"),
     [("reflect", (1, 2)), ("replicate", "same"), ("circular", (1, 2))],
@@ -157,6 +159,7 @@ def test_a_depthwise_convolution_filters_each_channel_alone() -> None:
 # --- its transpose ---------------------------------------------------------------
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("seed", range(6))
 def test_a_transpose_and_its_gradients_are_those_of_jax(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -112,6 +112,7 @@ def _of_forty(kind: str, tied: bool) -> nn.Module:
     return nn.RecurrentLanguageModel(40, width=32, tied=tied)
 
 
+@pytest.mark.sampled(4)
 @every_model
 def test_the_gradient_checker_passes_them(kind: str) -> None:
     width = 4 if kind == "transformer" else 3
@@ -129,6 +130,7 @@ def test_a_file_rebuilds_them(kind: str, tmp_path: Any) -> None:
 # --- training --------------------------------------------------------------------
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", ["transformer", "gru"])
 def test_they_learn_a_text_that_repeats_alike_on_both_engines(kind: str) -> None:
     text = np.tile([0, 1, 2, 1, 3, 4, 5, 6], 12)

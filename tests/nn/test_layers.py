@@ -105,6 +105,7 @@ def descend(model: nn.Module, loss: Any, rate: float, steps: int) -> None:
             leaf.value = leaf.value - rate * leaf.grad
 
 
+@pytest.mark.slow
 def test_linear_regression_is_a_layer_of_one_unit() -> None:
     y = X @ [1.0, -2.0, 0.5] + 3.0 + 0.1 * RNG.normal(size=6)
     layer = nn.Linear(3, 1, dtype="f64")
@@ -114,6 +115,7 @@ def test_linear_regression_is_a_layer_of_one_unit() -> None:
     np.testing.assert_allclose(layer.bias.value, reference.intercept_, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_logistic_regression_is_a_sigmoid_neuron() -> None:
     x = RNG.normal(size=(40, 2))
     y = (x.sum(1) + RNG.normal(size=40) > 0).astype(float)
@@ -147,6 +149,7 @@ def test_every_activation_layer_computes_its_function() -> None:
             np.testing.assert_array_equal(found, F.ACTIVATIONS[name](tensor(x)).value)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("layer", "theirs"),
     [
@@ -455,6 +458,7 @@ def test_an_mlp_has_the_layers_it_was_asked_for() -> None:
     assert len(nn.MLP(5, (), 3)) == 1
 
 
+@pytest.mark.slow
 def test_an_mlp_equals_its_formula_and_its_gradients_those_of_jax() -> None:
     net = nn.MLP(3, (5, 4), 2, activation="tanh").to("f64")
     weights = [leaf.value for leaf in net.parameters()]

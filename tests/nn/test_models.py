@@ -65,6 +65,7 @@ def lenet_by_jax(x: Any, *weights: Any) -> Any:
     return x @ weights[8].T + weights[9]
 
 
+@pytest.mark.slow
 def test_lenet_and_its_gradients_are_those_of_jax() -> None:
     net = nn.LeNet(3, image_size=12).to("f64")
     x = tensor(np.random.default_rng(0).normal(size=(2, 1, 12, 12)), requires_grad=True)
@@ -179,6 +180,7 @@ def small_lenet() -> nn.Module:
     )
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "make", [small_lenet, lambda: nn.ResNet(8, in_channels=1, width=4)]
 )
@@ -194,6 +196,7 @@ def test_the_engines_train_images_alike(make: Any) -> None:
     np.testing.assert_allclose(*losses, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_example_learns_digits_and_reads_idx_files(tmp_path: Any) -> None:
     example = runpy.run_path(str(EXAMPLES / "lenet.py"))
     images, labels = example["load"]()

@@ -72,6 +72,7 @@ def shapes(seed: int, rank: int) -> tuple[np.random.Generator, tuple[int, ...]]:
     return rng, tuple(map(int, rng.integers(2, 5, rank)))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("seed", range(2))
 def test_layer_and_rms_agree_with_jax(seed: int) -> None:
     rng, shape = shapes(seed, 2 + seed % 3)
@@ -84,6 +85,7 @@ def test_layer_and_rms_agree_with_jax(seed: int) -> None:
     agree(nn.RMSNorm(own, eps, dtype="f64"), lambda x, w: by_rms(x, w, axes, eps), x)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("seed", [0, 2])
 def test_groups_and_instances_agree_with_jax(seed: int) -> None:
     rng, shape = shapes(seed, 3 + seed)
@@ -101,6 +103,7 @@ def test_groups_and_instances_agree_with_jax(seed: int) -> None:
 BATCH = {2: nn.BatchNorm1d, 5: nn.BatchNorm3d}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("rank", BATCH)
 def test_batches_agree_with_jax(rank: int) -> None:
     rng, shape = shapes(rank, rank)
@@ -203,6 +206,7 @@ def test_names_and_order_of_states_are_pytorchs() -> None:
     assert not nn.InstanceNorm1d(3).state_dict()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("engine", ["numpy", "llvm"])
 def test_statistics_are_carried_from_step_to_step_of_training(
     engine: str, tmp_path: Any
@@ -243,6 +247,7 @@ def test_statistics_are_carried_from_step_to_step_of_training(
     assert whole.replay(7).before.buffers["0.num_batches_tracked"] == 7
 
 
+@pytest.mark.slow
 def test_the_engines_agree_on_training_through_every_kind() -> None:
     rng = np.random.default_rng(0)
     X, y = rng.normal(2, 1, (32, 4, 3)), rng.normal(size=(32, 1))

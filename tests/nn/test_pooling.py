@@ -177,6 +177,7 @@ def test_one_window_is_global() -> None:
     )
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("stride", [2, 3])
 def test_the_largest_is_jax_s(stride: int) -> None:
     x = np.random.default_rng(0).normal(size=(2, 2, 7, 8))

@@ -80,6 +80,7 @@ WEIGH = RNG.normal(size=(TIME, BATCH, 2 * HIDDEN))
 # --- the formulas ----------------------------------------------------------------
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "case", ["tanh stacked", "relu", "lstm stacked", "lstm projected", "gru"]
 )
@@ -119,6 +120,7 @@ class Judged(nn.Module):
         return loss_of(*run(self.layer, x, state, lengths=LENGTHS))
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("case", ["relu", "lstm stacked", "lstm projected", "gru"])
 def test_the_gradient_checker_passes_layers(case: str) -> None:
     layer = made(case)
@@ -128,6 +130,7 @@ def test_the_gradient_checker_passes_layers(case: str) -> None:
     assert len(report.rows) == len(layer.state_dict()) + 1 + len(state)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("case", ["relu", "lstm stacked", "lstm projected", "gru"])
 def test_engines_agree_on_layers_and_their_gradients(case: str) -> None:
     model = Judged(made(case))

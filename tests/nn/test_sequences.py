@@ -206,12 +206,14 @@ def looked_up(plain: Plain, attention: str, outputs: Any, memory: Any) -> Any:
     return np.tanh(plain.linear("attention.join", both))
 
 
+@pytest.mark.sampled(4)
 @every_model
 def test_the_gradient_checker_passes_them(name: str) -> None:
     make, inputs = MODELS[name]
     assert gradcheck(make(), *inputs, directions=2).ok
 
 
+@pytest.mark.sampled(4)
 @every_model
 def test_a_file_rebuilds_them(name: str, tmp_path: Any) -> None:
     make, inputs = MODELS[name]
@@ -237,6 +239,7 @@ def test_padding_changes_no_number(model_of: Any) -> None:
         check(found[: len(alone)], alone)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("attention", [None, "dot", "additive"])
 def test_padding_of_a_source_changes_nothing_that_is_written(
     attention: Any, numpy_engine: None
@@ -297,6 +300,7 @@ def test_tokens_from_a_vector_are_the_likeliest_behind_the_start(
     np.testing.assert_array_equal(model.generate(vector), found[:, :4])
 
 
+@pytest.mark.slow
 def test_a_beam_of_one_takes_the_likeliest_token_each_time(
     numpy_engine: None,
 ) -> None:
@@ -402,6 +406,7 @@ def all_targets(longest: int) -> Iterator[tuple[int, ...]]:
     yield from product(letters, repeat=longest)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("penalty", [0.0, 1.0])
 def test_a_beam_that_is_wide_enough_finds_what_a_search_of_all_finds(
     penalty: float, numpy_engine: None
@@ -424,6 +429,7 @@ def test_a_beam_that_is_wide_enough_finds_what_a_search_of_all_finds(
         assert (found.scores[row, len(targets) :] == -np.inf).all()
 
 
+@pytest.mark.slow
 def test_a_wider_beam_finds_what_a_narrow_one_goes_past(numpy_engine: None) -> None:
     found = [
         encoder_decoder(attention="dot", cell=cell).search(SOURCE, beam=b, max_length=8)
@@ -435,6 +441,7 @@ def test_a_wider_beam_finds_what_a_narrow_one_goes_past(numpy_engine: None) -> N
     assert (wide > narrow + 0.01).any()
 
 
+@pytest.mark.slow
 def test_engines_write_the_same() -> None:
     model = encoder_decoder(attention="dot", bidirectional=True)
     numbers = shaken(nn.VectorToSequence(2, 3, 2, 4, "gru", dtype="f64"))
@@ -498,6 +505,7 @@ def test_a_sequence_to_vector_learns_the_first_token_of_sequences() -> None:
     assert rows[-1]["accuracy"] > 0.98
 
 
+@pytest.mark.slow
 def test_a_vector_to_sequence_learns_to_draw_lines_by_itself() -> None:
     slope = np.random.default_rng(0).uniform(-1, 1, (128, 1))
     lines = (slope * np.linspace(0, 1, 6))[:, :, None]
@@ -525,6 +533,7 @@ def test_the_targets_of_the_example_are_its_strings_backwards() -> None:
         assert [*letters[::-1], END] == [*target[target != PADDING]]
 
 
+@pytest.mark.slow
 def test_the_page_of_the_documentation_runs(capsys: Any) -> None:
     page = Path(__file__).parents[2] / "docs" / "sequences.md"
     names: dict[str, Any] = {}

@@ -40,6 +40,7 @@ def decoder_layer(**options: Any) -> nn.TransformerDecoderLayer:
     return made
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("decodes", "before"), [(False, False), (True, True)])
 def test_layers_and_all_their_gradients_agree_with_jax(
     decodes: bool, before: bool
@@ -211,6 +212,7 @@ def test_a_causal_output_does_not_depend_on_later_inputs(rotary: bool) -> None:
 # --- engines, training -----------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_engines_agree_on_a_net_and_its_gradients() -> None:
     net = nn.TransformerDecoder(decoder_layer(rotary=True), 2)
     leaves = dict(net.named_parameters())
@@ -226,6 +228,7 @@ def test_the_engines_agree_on_a_net_and_its_gradients() -> None:
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.slow
 def test_the_gradient_checker_passes_layers() -> None:
     x, memory = RNG.normal(size=(2, 3, 4)), RNG.normal(size=(2, 2, 4))
     hidden = np.triu(np.ones((3, 3), bool), 1)

@@ -83,6 +83,7 @@ OPTAX: dict[str, tuple[Transform, Any]] = {
 }
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("problem", ["rosenbrock", "logistic"])
 @pytest.mark.parametrize("name", OPTAX)
 def test_it_steps_as_optax_does(name: str, problem: str) -> None:
@@ -91,6 +92,7 @@ def test_it_steps_as_optax_does(name: str, problem: str) -> None:
     assert_same_path(path, run_optax(theirs, PROBLEMS[problem], STEPS), 1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -106,6 +108,7 @@ def test_muon_steps_as_optax_does(arguments: dict[str, Any]) -> None:
     assert_same_path(path, theirs, 1e-9)
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("history", [1, 4, 10])
 @pytest.mark.parametrize("problem", ["quadratic", "logistic"])
 def test_lbfgs_without_a_line_search_steps_as_optax_does(
@@ -157,6 +160,7 @@ FORMULAS: dict[str, tuple[Transform, Callable[..., Any]]] = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("problem", ["quadratic", "rosenbrock", "network"])
 @pytest.mark.parametrize("name", FORMULAS)
 def test_it_steps_by_pytorch_s_formula(name: str, problem: str) -> None:
@@ -165,6 +169,7 @@ def test_it_steps_by_pytorch_s_formula(name: str, problem: str) -> None:
     assert_same_path(path, run_formula(formula, PROBLEMS[problem], STEPS), 1e-9)
 
 
+@pytest.mark.slow
 def test_centred_rmsprop_of_a_constant_gradient_stays_finite() -> None:
     rms = optim.scale_by_rms(alpha=0.9, eps=1e-3, centered=True)
     constant = np.random.default_rng(0).normal(size=500)
@@ -210,6 +215,7 @@ EVERY: dict[str, Transform] = {
 }
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("problem", PROBLEMS)
 @pytest.mark.parametrize("name", EVERY)
 def test_it_lowers_the_loss(name: str, problem: str) -> None:
@@ -217,6 +223,7 @@ def test_it_lowers_the_loss(name: str, problem: str) -> None:
     assert losses[-1] < 0.9 * losses[0]
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("problem", ["rosenbrock", "network"])
 @pytest.mark.parametrize("name", EVERY)
 def test_a_compiled_scan_steps_as_the_prompt_does(name: str, problem: str) -> None:
@@ -280,6 +287,7 @@ def test_its_state_keeps_no_history_at_the_prompt(name: str) -> None:
 # --- L-BFGS ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_lbfgs_finds_the_minimum_of_a_quadratic_in_few_steps() -> None:
     run = run_ours(optim.LBFGS(), PROBLEMS["quadratic"], 25)
     np.testing.assert_allclose(run.params[-1]["matrix"], 1.0, atol=1e-6)

@@ -58,6 +58,7 @@ REFERENCES: dict[str, tuple[Schedule, Callable[[int], Any]]] = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", REFERENCES)
 def test_it_equals_its_reference_at_every_step(name: str) -> None:
     ours, reference = REFERENCES[name]

@@ -240,6 +240,7 @@ LOSSES = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("patience", [0, 2])
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_plateau_halves_steps_when_pytorch_s_rule_does(

@@ -90,6 +90,7 @@ NETWORKS: dict[str, tuple[Any, list[tuple[int, ...]]]] = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_and_its_gradients_stay_what_they_are(name: str) -> None:
     function, shapes = NETWORKS[name]
@@ -217,6 +218,7 @@ GATES: dict[str, Callable[[Node], Node]] = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", GATES)
 def test_a_gate_of_an_image_means_the_same(name: str) -> None:
     x, w = sym(BATCH, 1, 5, 8).node, sym(2, 1, 2, 3).node

@@ -77,6 +77,7 @@ def largest_product(graph: Graph) -> int:
     return max(max(each.shape) for node in dots for each in (node, *node.inputs))
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_layer_behind_an_embedding_and_its_gradients(name: str) -> None:
     graph = layer(name)

@@ -14,6 +14,7 @@ from series.made import days, wave
 PAGE = Path(__file__).parents[2] / "docs" / "forecasting.md"
 
 
+@pytest.mark.slow
 def test_the_code_of_the_page_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,6 +63,7 @@ def test_a_window_without_spread_is_forecast():
     assert np.isfinite(net(recent * 0 + 3, season, *rest).value).all()
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("scaling", ["level", "window", "none"])
 def test_gradients_are_right(model, scaling):

@@ -14,6 +14,7 @@ QUICK = {
 }  # fmt: skip
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "settings",
     [
@@ -33,6 +34,7 @@ def test_a_wave_is_forecast(settings):
     np.testing.assert_allclose(ahead, wave(164)[160:], atol=0.3)
 
 
+@pytest.mark.slow
 def test_a_trend_goes_on():
     values = wave(160, trend=0.05, noise=0.05)
     report = train_forecast(series_of(values), 4, {**QUICK, "epochs": 50}).report
@@ -40,6 +42,7 @@ def test_a_trend_goes_on():
     assert report.verdict.startswith("the network beats the seasonal naive forecast by")
 
 
+@pytest.mark.slow
 def test_what_is_known_beforehand_is_used():
     rng = np.random.default_rng(0)
     price = rng.standard_normal((210, 1))
@@ -101,6 +104,7 @@ def test_each_origin_is_forecast_once_in_order(monthly):
     assert trained.report.by_step["model"][3] == pytest.approx(expected[:, 3].mean())
 
 
+@pytest.mark.slow
 def test_folds_learn_from_what_came_in():
     # Something new begins in the part that is held out.
     values = np.concatenate([wave(160, noise=0.1), wave(80, noise=0.1) * 3])
@@ -117,6 +121,7 @@ def test_folds_learn_from_what_came_in():
     assert sum(line.startswith("learning from") for line in said) == 7
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_forecasts():
     series, options = series_of(wave(70, noise=0.3)), {**QUICK, "epochs": 2}
     options |= {"model": "mlp", "batch_size": 32}
@@ -126,6 +131,7 @@ def test_the_same_seed_gives_the_same_forecasts():
     assert (one.forecasts["model"] != third.forecasts["model"]).any()
 
 
+@pytest.mark.slow
 def test_the_engines_agree():
     series = series_of(wave(120, noise=0.3))
     options = {**QUICK, "epochs": 3, "model": "mlp"}

@@ -46,6 +46,7 @@ def test_every_wire_of_a_replayed_step_is_that_of_the_training(
             assert there.update(name).tobytes() == here.update(name).tobytes()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("own_test", [False, True])
 def test_the_replayed_loss_is_the_recorded_one(
     classes: pl.DataFrame, own_test: bool
@@ -60,6 +61,7 @@ def test_the_replayed_loss_is_the_recorded_one(
         )
 
 
+@pytest.mark.slow
 def test_the_last_update_leads_to_the_weights_in_the_file(
     classes: pl.DataFrame,
 ) -> None:

@@ -36,6 +36,7 @@ def coloured(classes: pl.DataFrame) -> TableModel:
     return train_table(classes, "colour", SHORT).model
 
 
+@pytest.mark.slow
 def test_a_fresh_process_predicts_the_same_bits(
     coloured: TableModel, classes: pl.DataFrame, tmp_path: Path
 ) -> None:
@@ -107,12 +108,14 @@ def test_unknown_categories_and_missing_values_are_predicted(
     assert np.isfinite(priced.predict(rows)).all()
 
 
+@pytest.mark.slow
 def test_predictions_are_in_the_unit_of_the_target(prices: pl.DataFrame) -> None:
     model = train_table(prices, "price", {"epochs": 60}).model
     error = model.predict(prices) - prices["price"].to_numpy()
     assert np.abs(error).mean() < 30 < prices["price"].std()
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("labels", [["no", "yes"], [0, 1], [False, True]])
 def test_predictions_are_the_labels_of_the_table(labels: list[Any]) -> None:
     draw = np.random.default_rng(0)
@@ -127,6 +130,7 @@ def test_predictions_are_the_labels_of_the_table(labels: list[Any]) -> None:
     assert model.predict(table).tolist() == chosen
 
 
+@pytest.mark.slow
 def test_a_table_of_predictions_has_a_column_for_each_class(
     coloured: TableModel, priced: TableModel, classes: pl.DataFrame, prices: Any
 ) -> None:
@@ -257,6 +261,7 @@ def test_encoders_are_described(priced: TableModel) -> None:
     assert sum(each[2] for each in described) == priced.report.inputs
 
 
+@pytest.mark.slow
 def test_other_encoders_and_targets_are_described(coloured: TableModel) -> None:
     months = [f"2020-{i % 12 + 1:02}" for i in range(60)]
     table = {

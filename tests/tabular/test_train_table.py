@@ -106,6 +106,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(
     assert first != other
 
 
+@pytest.mark.slow
 def test_a_test_table_holds_nothing_out_and_teaches_nothing(
     prices: pl.DataFrame,
 ) -> None:
@@ -134,6 +135,7 @@ def test_the_target_may_be_a_position(prices: pl.DataFrame) -> None:
     assert train_table(prices, -1, SHORT).report.target == "price"
 
 
+@pytest.mark.slow
 def test_columns_are_left_out_on_request(prices: pl.DataFrame) -> None:
     trained = train_table(prices, "price", {**SHORT, "drop": ("kind", "age")})
     assert trained.report.dropped == {
@@ -144,6 +146,7 @@ def test_columns_are_left_out_on_request(prices: pl.DataFrame) -> None:
     trained.model.predict(prices.select("size"))
 
 
+@pytest.mark.slow
 def test_a_column_that_settles_the_class_is_noted(classes: pl.DataFrame) -> None:
     copied = classes.with_columns(code=pl.col("colour").str.slice(0, 2))
     notes = train_table(copied, "colour", SHORT).report.notes
@@ -154,6 +157,7 @@ def test_a_column_that_settles_the_class_is_noted(classes: pl.DataFrame) -> None
     assert train_table(classes, "colour", SHORT).report.notes == ()
 
 
+@pytest.mark.slow
 def test_no_hidden_layer_makes_a_linear_model(classes: pl.DataFrame) -> None:
     model = train_table(classes, "colour", {"epochs": 2, "hidden": ()}).model
     assert list(model.module.state_dict()) == ["0.weight", "0.bias"]
@@ -290,6 +294,7 @@ def test_the_target_cannot_be_left_out(prices: pl.DataFrame) -> None:
         train_table(prices, "price", {"drop": ("price",)})
 
 
+@pytest.mark.slow
 def test_a_model_can_be_used_at_once(classes: pl.DataFrame) -> None:
     model = train_table(classes, "colour", {**SHORT, "dropout": 0.5}).model
     assert isinstance(model, TableModel)

@@ -15,6 +15,7 @@ from pellucid.cli import generate
 PAGE = (Path(__file__).parents[2] / "docs" / "text.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_pages_code_learns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

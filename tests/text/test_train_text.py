@@ -133,6 +133,7 @@ def test_a_file_keeps_the_model(trained: TrainedText, tmp_path: Path) -> None:
         load_model(tmp_path / "a.pellucid", TableModel)
 
 
+@pytest.mark.slow
 def test_a_step_of_training_can_be_replayed(trained: TrainedText) -> None:
     found = replay_step(trained.model, TEXT, 5)
     assert found.loss == pytest.approx(trained.trainer.replay(5).loss, rel=1e-6)

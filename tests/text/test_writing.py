@@ -38,6 +38,7 @@ def written(
     return found
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", ["transformer", "lstm"])
 def test_the_likeliest_continuation_is_that_of_the_whole_text_read_anew(
     kind: str,
@@ -63,6 +64,7 @@ def test_a_prompt_may_be_longer_than_a_block() -> None:
     assert written(model, prompt[:1], BLOCK, GREEDY) != found
 
 
+@pytest.mark.slow
 def test_a_seed_decides_the_text_and_its_length_does_not() -> None:
     model = model_of("transformer")
     long = written(model, [1, 2], 100, seed=5)
@@ -72,6 +74,7 @@ def test_a_seed_decides_the_text_and_its_length_does_not() -> None:
     assert len({*long}) > 3
 
 
+@pytest.mark.slow
 def test_the_engines_write_the_same() -> None:
     model = model_of("transformer")
     taste = Taste(0.8, 5, 0.9)

@@ -9,6 +9,7 @@ from pellucid.train.plan import Plan
 from pellucid.train.trainer import Trainer
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("batch_size", "iterations"), [(1, 203), (32, 7), (100, 3), (203, 1), (None, 1)]
 )
@@ -36,6 +37,7 @@ def test_a_long_epoch_is_cut_into_parts_of_whole_steps():
     assert (np.concatenate(parts) == plan.order(0)).all()
 
 
+@pytest.mark.slow
 def test_an_epoch_may_draw_some_rows_of_many(xor, make_trainer):
     X, y = xor
     plan = Plan({"x": X, "y": y}, 32, True, 0, draw=1000)
@@ -106,6 +108,7 @@ def test_balanced_classes_share_the_loss_evenly():
     assert 0.35 < found.mean() < 0.65 or found[y == 1].mean() > 0.6
 
 
+@pytest.mark.slow
 def test_several_outputs_have_a_loss_and_a_metric_each(xor):
     X, y = xor
 

@@ -84,6 +84,7 @@ def test_training_is_the_loop_written_by_hand() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_cut_as_long_as_the_series_is_backpropagation_through_all_of_it() -> None:
     carried, plain = made(), made(0)
     losses = [

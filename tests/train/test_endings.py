@@ -26,6 +26,7 @@ def test_early_stopping_restores_the_best_weights(xor, make_trainer):
     assert trainer.evaluate(*held)["loss"] == pytest.approx(min(losses), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_last_weights_stay_where_that_is_wanted(xor, make_trainer):
     trainer = make_trainer(lr=0.1)
     history = trainer.fit(
@@ -35,6 +36,7 @@ def test_the_last_weights_stay_where_that_is_wanted(xor, make_trainer):
     assert history.stopped == "finished"
 
 
+@pytest.mark.slow
 def test_min_delta_is_the_least_that_counts_as_better(xor, make_trainer):
     history = make_trainer().fit(
         *xor, epochs=50, validation=0.3, patience=2, min_delta=10.0, verbose=0
@@ -76,6 +78,7 @@ def test_the_state_before_the_lost_number_is_kept(xor):
     assert all(np.isfinite(p.value).all() for p in model.parameters())
 
 
+@pytest.mark.usefixtures("heeding_ctrl_c")
 def test_ctrl_c_keeps_the_best_weights_and_says_so(xor, make_trainer, capsys):
     trainer = make_trainer()
     facts = []
@@ -131,6 +134,7 @@ class Deaf:
         signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.usefixtures("heeding_ctrl_c")
 def test_ctrl_c_is_heard_while_an_object_is_cleared_away(xor, make_trainer):
     trainer = make_trainer()
     trainer.subscribe(lambda event: Deaf() if event.kind == "epoch" else None)

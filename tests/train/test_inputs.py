@@ -20,6 +20,7 @@ def table(dtype):
     return rng.integers(0, 2, (50, 3)).astype(dtype), rng.integers(0, 2, 50)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("engine", "dtype"),
     [("llvm", "u1"), ("llvm", "i8"), ("numpy", "i8"), ("numpy", "?")],

@@ -63,6 +63,7 @@ def test_the_gradient_is_that_of_each_head_on_its_own_rows():
         )
 
 
+@pytest.mark.slow
 def test_rows_without_any_target_change_nothing():
     X, y = table()
     empty = np.full((7, 4), 1e3)
@@ -78,6 +79,7 @@ def test_rows_without_any_target_change_nothing():
         np.testing.assert_allclose(other.model.state_dict()[name], value, rtol=1e-9)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("engine", ["numpy", "llvm"])
 @pytest.mark.parametrize("weights", [None, "uncertainty"])
 def test_a_batch_without_a_task_leaves_its_head_alone(engine, weights):
@@ -136,6 +138,7 @@ def test_the_record_has_each_loss_over_its_own_rows():
     )
 
 
+@pytest.mark.slow
 def test_evaluation_in_parts_gives_the_mean_of_the_whole(monkeypatch):
     X, y = table(200, missing=0.0)
     y["size"][:150] = NAN
@@ -146,6 +149,7 @@ def test_evaluation_in_parts_gives_the_mean_of_the_whole(monkeypatch):
     assert one.evaluate(X, y) == pytest.approx(whole, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_task_without_targets_has_no_mean():
     X, y = table()
     one = trainer()
@@ -229,6 +233,7 @@ def test_balanced_classes_are_counted_where_they_are_known():
     assert one.history["loss"][0] == pytest.approx(loss.item(), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_a_head_standardises_by_the_rows_that_it_has():
     X, y = table(200)
     y["size"] = 1e6 + 1e5 * y["size"]
@@ -250,6 +255,7 @@ def test_a_head_standardises_by_the_rows_that_it_has():
 # --- weights ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_learned_weights_find_the_noise_of_each_task():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 2))
@@ -278,6 +284,7 @@ def test_learned_weights_find_the_noise_of_each_task():
     assert found["loss"] == pytest.approx(total, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_learned_weights_are_in_checkpoints_and_replays(tmp_path):
     X, y = table()
     path = tmp_path / "run.safetensors"
@@ -306,6 +313,7 @@ def test_the_engines_agree_on_masks_and_learned_weights():
         np.testing.assert_allclose(states[1][name], value, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_weights_of_ones_own_are_kept_by_their_owner():
     weigh = nn.UncertaintyWeights(["size", "kind"]).to("f64")
     X, y = table()

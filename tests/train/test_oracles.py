@@ -1,6 +1,7 @@
 """One-layer networks are the models that everybody knows."""
 
 import numpy as np
+import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
@@ -40,6 +41,7 @@ def test_logistic_regression_agrees_with_scikit_learn():
     )
 
 
+@pytest.mark.slow
 def test_a_deep_network_learns_what_no_line_parts(xor, make_trainer):
     X, y = xor
     trainer = make_trainer(metrics=["accuracy"])

@@ -43,6 +43,7 @@ def before(trainer: Trainer, replay: Any) -> Any:
     return trainer.model, X[replay.rows], Y[replay.rows]
 
 
+@pytest.mark.slow
 def test_the_gradient_on_the_memory_cell_is_the_numeric_one_at_every_step() -> None:
     trainer = trained(Net(nn.LSTM))
     replay = trainer.replay(1)
@@ -117,6 +118,7 @@ def test_other_units_name_their_gates_too(kind: Any, names: set[str]) -> None:
     )
 
 
+@pytest.mark.slow
 def test_layers_and_directions_have_names_of_their_own() -> None:
     trainer = trained(Net(nn.GRU, num_layers=2, bidirectional=True))
     replay = trainer.replay(0)
@@ -192,6 +194,7 @@ class Loops(nn.Module):
         return self.cell(x, hidden) * 0.5 + F.expand_dims(for_all, 1) * 0.1, None
 
 
+@pytest.mark.slow
 def test_loops_of_users_show_what_they_carry_and_the_layers_in_them() -> None:
     trainer = trained(Loops())
     replay = trainer.replay(1)

@@ -26,6 +26,7 @@ def test_the_same_seed_gives_the_same_bits(xor, make_trainer, same_weights, engi
     assert not same_weights(one, third)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("engine", EXACT)
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_resumed_at_an_epoch_gives_the_bits_of_an_unbroken_run(
@@ -42,6 +43,7 @@ def test_resumed_at_an_epoch_gives_the_bits_of_an_unbroken_run(
     assert resumed["iterations"] == record["iterations"]
 
 
+@pytest.mark.slow
 def test_resuming_keeps_the_best_weights_and_the_patience(
     xor, make_trainer, same_weights, tmp_path
 ):
@@ -80,6 +82,7 @@ def test_a_checkpoint_of_another_training_is_refused(xor, make_trainer, tmp_path
 # --- replay ----------------------------------------------------------------------
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("engine", EXACT)
 @pytest.mark.parametrize("step", [0, 5, 6, 7, 20])
 def test_a_replayed_step_is_what_training_computed(xor, make_trainer, step, engine):
@@ -134,6 +137,7 @@ def test_a_replay_prints_layer_by_layer(xor, make_trainer):
     assert "1.weight [16×6]" in text
 
 
+@pytest.mark.slow
 def test_replay_works_when_snapshots_were_thinned(xor, make_trainer, monkeypatch):
     kept = make_trainer()
     kept.fit(*xor, epochs=9, verbose=0)

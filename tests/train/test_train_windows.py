@@ -33,6 +33,7 @@ def numbers(trainer):
     return {name: each.value for name, each in trainer.model.named_parameters()}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("engine", ["numpy", "llvm"])
 def test_windows_give_the_bits_of_their_copies(engine):
     windows = Windows(wave(150), 12, 2, stride=2)
@@ -50,6 +51,7 @@ def test_windows_give_the_bits_of_their_copies(engine):
     assert replayed[0].rows.tolist() == replayed[1].rows.tolist()
 
 
+@pytest.mark.slow
 def test_a_replay_shows_the_series_and_where_its_rows_start():
     windows = Windows(wave(40), 12, 2)
     trainer = forecaster()
@@ -78,6 +80,7 @@ def test_a_program_takes_the_series_once():
     assert types == ["f32[500,2]", "i32[450]", "f32[500]"]
 
 
+@pytest.mark.slow
 def test_fit_evaluate_and_predict_stay_within_the_memory_of_the_series():
     windows = Windows(wave(100_000), 256)
     copies = 100_000 * 256 * 4
@@ -91,6 +94,7 @@ def test_fit_evaluate_and_predict_stay_within_the_memory_of_the_series():
     assert most < copies / 4
 
 
+@pytest.mark.slow
 def test_validation_takes_the_end_of_the_series():
     series = np.concatenate([wave(300), np.full(100, 9.0, np.float32)])
     trainer = forecaster()
@@ -100,6 +104,7 @@ def test_validation_takes_the_end_of_the_series():
     assert history["loss"][-1] < 1 < 9 < history["validation_loss"][0]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("engine", ["numpy", "llvm"])
 def test_a_training_on_windows_resumes_with_the_same_bits(tmp_path, engine):
     path = tmp_path / "run.safetensors"
@@ -113,6 +118,7 @@ def test_a_training_on_windows_resumes_with_the_same_bits(tmp_path, engine):
         np.testing.assert_array_equal(value, numbers(second)[name])
 
 
+@pytest.mark.slow
 def test_many_windows_are_predicted_in_parts():
     windows = Windows(wave(5000), 12, 2)
     trainer = forecaster()
@@ -143,6 +149,7 @@ class Flat(nn.CrossEntropyLoss):
         return super().forward(output, target.reshape(-1))
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("targets", ["next", "shifted"])
 @pytest.mark.parametrize("dtype", ["u1", "i8"])
 def test_the_next_token_is_learned_from_windows_of_whole_numbers(targets, dtype):
