@@ -44,6 +44,7 @@ __all__ = [
     "PellucidError",
     "ShapeError",
     "did_you_mean",
+    "first_line",
     "message",
 ]
 
@@ -111,6 +112,15 @@ def message(what: str, *, where: str = "", expected: str = "", hint: str = "") -
     "no column 'prize' · a.csv · did you mean 'price'?"
     """
     return " · ".join(part for part in (what, where, expected, hint) if part)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what another library's error says, or its kind.
+
+    >>> first_line(OSError("no room\\n  in frame 7")), first_line(OSError())
+    ('no room', 'OSError')
+    """
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def did_you_mean(name: object, known: Iterable[object]) -> str:

@@ -342,6 +342,20 @@ def test_a_device_that_is_not_here_is_an_error_that_says_what_is() -> None:
         XlaEngine(device="tpu").compile(Graph((x,), (x,)))
 
 
+@pytest.mark.parametrize("kind", [RuntimeError, AssertionError])
+def test_where_jax_cannot_start_at_all_the_error_is_worded_too(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    """As with JAX_PLATFORMS=cuda where JAX knows of no such platform."""
+
+    def fails(*_: Any) -> Any:
+        raise kind
+
+    monkeypatch.setattr(jax, "devices", fails)
+    with pytest.raises(EngineError, match=f"no device 'gpu' here · {kind.__name__} ·"):
+        XlaEngine(device="gpu").devices  # noqa: B018 - asking is what fails
+
+
 _WITHOUT = """
 import sys
 sys.modules["jax"] = None

@@ -17,13 +17,15 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from pellucid.engines.xla.hosts import Hosts, join
 from pellucid.engines.xla.settings import Settings
-from pellucid.errors import EngineError, message
+from pellucid.errors import EngineError, first_line, message
 from pellucid.ir.graph import Array
 from pellucid.ir.types import Shape
 
 __all__ = ["Devices"]
 
 _LINE = "rows"
+_ABSENT = RuntimeError, AssertionError
+"""What JAX raises for a device that is not there, or that it was not built for."""
 
 
 @dataclass(frozen=True)
@@ -139,16 +141,24 @@ def _prepare(settings: Settings) -> None:
 def _named(device: str | None) -> list[Any]:
     try:
         return list(jax.devices(device))
-    except RuntimeError as error:
-        there = sorted({each.platform for each in jax.devices()})
+    except _ABSENT as error:
+        there = _platforms()
         raise EngineError(
             message(
                 f"no device {device!r} here" if device else "no device here",
-                where=str(error).splitlines()[0],
-                expected=f"JAX finds: {', '.join(there)}",
+                where=first_line(error),
+                expected=f"JAX finds: {', '.join(there)}" if there else "",
                 hint="pip install 'jax[cuda12]' for NVIDIA GPUs, 'jax[tpu]' for TPUs",
             )
         ) from error
+
+
+def _platforms() -> list[str]:
+    """Return the kinds of devices that are here; none where JAX cannot start at all."""
+    try:
+        return sorted({each.platform for each in jax.devices()})
+    except _ABSENT:
+        return []
 
 
 def _some(found: list[Any], settings: Settings) -> list[Any]:

@@ -172,13 +172,17 @@ class XlaProgram(Program):
         return given
 
     def _run(self, arrays: Sequence[Any]) -> tuple[Any, ...]:
-        placed = [self._engine.place(each) for each in arrays]
+        # One process need not place its arrays: JAX's own call does it much sooner.
+        if self._engine.processes > 1:
+            placed = [self._engine.place(each) for each in arrays]
+        else:
+            placed = list(arrays)
         with in_words(), self._words():
             outputs, largest = self._function(*placed)
             if self._bounds:
                 for bound, each in zip(self._bounds, np.asarray(largest).tolist()):
                     bound.check(each)
-        if any(each is given for each, given in zip(placed, arrays)):
+        if any(isinstance(each, jax.Array) for each in arrays):
             return tuple(outputs)
         return tuple(self._engine.fetch(outputs))
 

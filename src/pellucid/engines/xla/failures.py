@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import jax
 
 from pellucid.engines.xla.hosts import forget
-from pellucid.errors import EngineError, LostHostError, message
+from pellucid.errors import EngineError, LostHostError, first_line, message
 
 __all__ = ["in_words"]
 
@@ -30,7 +30,7 @@ def in_words() -> Iterator[None]:
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
-        first = str(error).splitlines()[0]
+        first = first_line(error)
         if "RESOURCE_EXHAUSTED" in first:
             raise EngineError(
                 message(

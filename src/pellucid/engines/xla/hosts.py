@@ -19,7 +19,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from pellucid.engines.xla.settings import Settings
-from pellucid.errors import EngineError, message
+from pellucid.errors import EngineError, first_line, message
 
 __all__ = ["Hosts", "forget", "join"]
 
@@ -67,7 +67,7 @@ def join(settings: Settings) -> None:
             message(
                 "this process cannot join the others",
                 where=coordinator or "coordinator='auto'",
-                expected=str(error).splitlines()[0],
+                expected=first_line(error),
                 hint="start all processes at about the same time, each before it "
                 "computes anything with JAX"
                 if coordinator
