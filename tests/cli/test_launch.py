@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,10 +67,31 @@ def test_a_process_that_is_killed_ends_the_run_and_is_named(folder: Path) -> Non
         _report(first, crew, resumable=True)
 
 
+class Unread(io.StringIO):
+    """An output whose reader has gone."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("output", [Unread(), None])
+def test_an_output_that_nobody_reads_keeps_no_process_waiting(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, output: Any
+) -> None:
+    monkeypatch.setattr(sys, "stdout", output)
+    crew = _Crew.start(["train", "--help"], 1)
+    try:
+        assert crew.wait() is None
+    finally:
+        crew.end()
+    assert [each.is_alive() for each in crew.readers] == [False]
+
+
 def test_other_engines_and_missing_commands_are_refused(pellucid: Run) -> None:
-    done = pellucid("launch", "--", *PRICES, "--engine", "llvm")
-    assert done.code == 2
-    assert "the llvm engine works alone · several processes train with" in done.error
+    for dashes in (["--"], []):
+        done = pellucid("launch", *dashes, *PRICES, "--engine", "llvm")
+        assert done.code == 2
+        assert "the llvm engine works alone · several processes train" in done.error
     assert pellucid("launch", "--", *PRICES, "--engine=numpy").code == 2
     assert pellucid("launch").code == 2
     done = pellucid("launch", "--", "predict", "a.pellucid", "b.csv")

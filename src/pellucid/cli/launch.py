@@ -16,7 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, Annotated, Any
 
@@ -24,7 +24,10 @@ import typer
 
 from pellucid.errors import ArgumentError, EngineError, message
 
-__all__ = ["run"]
+__all__ = ["PARSING", "run"]
+
+PARSING = {"allow_interspersed_args": False}
+"""What stands behind the command's name is the command's, also without two dashes."""
 
 Command = Annotated[
     list[str],
@@ -99,7 +102,10 @@ class _Member:
         return threads
 
     def _say(self, line: str) -> None:
-        if self.number == 0 and not line.startswith(_NOISE):
+        """Pass a line of the first one on; also where nobody reads it any more."""
+        if self.number or line.startswith(_NOISE) or sys.stdout is None:
+            return
+        with suppress(OSError):  # reported at the end, when the output is flushed
             sys.stdout.write(line)
 
     def _keep(self, line: str) -> None:

@@ -1,8 +1,9 @@
 """From the arguments to a command, and from its end to an exit code.
 
 A command is a row of `COMMANDS` and a module beside this one with a function `run`,
-annotated for typer; the docstring of `run` is its help. The module is imported when
-the command is run or the help lists it, so it imports what computes inside `run`.
+annotated for typer; the docstring of `run` is its help. `PARSING`, if the module has
+it, says how arguments are read. The module is imported when the command is run or the
+help lists it, so it imports what computes inside `run`.
 """
 
 from __future__ import annotations
@@ -84,8 +85,8 @@ def application(commands: Mapping[str, str] = COMMANDS) -> Any:
 
 
 def _load(name: str, module: str) -> Any:
-    shell = typer.Typer(add_completion=False)
-    shell.command(name)(import_module(module).run)
+    shell, found = typer.Typer(add_completion=False), import_module(module)
+    shell.command(name, context_settings=getattr(found, "PARSING", None))(found.run)
     return get_command(shell)
 
 
