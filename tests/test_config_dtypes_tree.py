@@ -109,6 +109,7 @@ def test_promotion_has_no_order(x: Any, y: Any, z: Any) -> None:
     assert is_float(promote(x, y)) == (is_float(x) or is_float(y))
 
 
+@pytest.mark.slow
 @given(KINDS, KINDS)
 def test_promotion_is_numpys_but_for_integers_that_meet_floats(x: Any, y: Any) -> None:
     if is_float(x) == is_float(y):

@@ -76,6 +76,7 @@ def test_the_gradient_of_an_index_puts_ones_where_it_read(
     assert np.array_equal(np.asarray(x.grad), wanted)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(indexed())
 def test_an_index_of_a_symbol_has_the_same_gates(

@@ -120,6 +120,7 @@ def test_predictions_name_the_file_and_the_class(trained: Run, stripes: Path) ->
     assert row["prediction"] == rows[3]["prediction"]
 
 
+@pytest.mark.slow
 def test_damaged_images_are_left_out_of_a_folder_and_named(
     trained: Run, stripes: Path
 ) -> None:

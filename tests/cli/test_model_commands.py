@@ -216,6 +216,7 @@ def test_a_gradient_check_needs_the_target(trained: Run) -> None:
 # --- demo ---
 
 
+@pytest.mark.slow
 def test_the_demo_shows_the_whole_way(pellucid: Run, folder: Path) -> None:
     start = time.perf_counter()
     done = pellucid("demo", "--keep", folder)

@@ -284,6 +284,7 @@ def test_progress_on_a_terminal_is_a_bar_that_gives_the_cursor_back() -> None:
 ERROR = "from pellucid.cli import main; main(['nothing'])"
 
 
+@pytest.mark.slow
 def test_an_error_is_red_on_a_terminal_only() -> None:
     assert "\x1b[31mError: no command 'nothing'" in terminal(ERROR)
     assert "\x1b[31m" not in terminal(ERROR, NO_COLOR="1")

@@ -29,6 +29,7 @@ def trained(rhyme: Path, pellucid: Run) -> Done:
     return done
 
 
+@pytest.mark.slow
 def test_a_report_on_text_can_be_read(trained: Done) -> None:
     for words in (
         "text of 15 different characters",

@@ -119,7 +119,7 @@ def test_a_recurrence(keep: str, reverse: bool) -> None:
     assert_equal_jax([w, h, xs], total(last, *stacks), oracle, *arrays)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", KEEPS)
 def test_several_carries_with_an_integer_among_them(keep: str) -> None:
     a, count, v, xs = leaf(), leaf(dtype="i32"), leaf(), leaf(4)
@@ -145,7 +145,7 @@ def test_several_carries_with_an_integer_among_them(keep: str) -> None:
     assert_equal_jax([a, count, v, xs], loss, oracle, *arrays)
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", KEEPS)
 @pytest.mark.parametrize("inner_keep", KEEPS)
 def test_a_scan_in_a_scan(keep: str, inner_keep: str) -> None:

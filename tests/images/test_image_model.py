@@ -47,6 +47,7 @@ def model(home: Path) -> ImageModel:
     return ImageModel.load(home / "m.pellucid")
 
 
+@pytest.mark.slow
 def test_everything_comes_back_from_the_file(home: Path) -> None:
     parts, source = read_source(home / "stripes")
     trained = train_images(parts, SETTINGS, source=source).model

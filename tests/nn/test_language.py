@@ -130,7 +130,7 @@ def test_a_file_rebuilds_them(kind: str, tmp_path: Any) -> None:
 # --- training --------------------------------------------------------------------
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["transformer", "gru"])
 def test_they_learn_a_text_that_repeats_alike_on_both_engines(kind: str) -> None:
     text = np.tile([0, 1, 2, 1, 3, 4, 5, 6], 12)

@@ -180,7 +180,7 @@ def small_lenet() -> nn.Module:
     )
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make", [small_lenet, lambda: nn.ResNet(8, in_channels=1, width=4)]
 )

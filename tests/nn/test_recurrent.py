@@ -80,7 +80,7 @@ WEIGH = RNG.normal(size=(TIME, BATCH, 2 * HIDDEN))
 # --- the formulas ----------------------------------------------------------------
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case", ["tanh stacked", "relu", "lstm stacked", "lstm projected", "gru"]
 )

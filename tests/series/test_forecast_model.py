@@ -33,6 +33,7 @@ def saved(trained, tmp_path):
     return place
 
 
+@pytest.mark.slow
 def test_a_loaded_model_forecasts_the_same_bits(trained, saved):
     loaded = ForecastModel.load(saved)
     table = days(wave(200, noise=0.1, season=7))

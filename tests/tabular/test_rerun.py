@@ -29,6 +29,7 @@ def loaded(trained: TrainedTable, tmp_path: Path) -> TableModel:
     return TableModel.load(tmp_path / "m.pellucid")
 
 
+@pytest.mark.slow
 def test_every_wire_of_a_replayed_step_is_that_of_the_training(
     trained: TrainedTable, loaded: TableModel, classes: pl.DataFrame
 ) -> None:

@@ -141,6 +141,7 @@ def test_a_table_of_predictions_has_a_column_for_each_class(
     assert priced.predict_table(prices).columns == ["prediction"]
 
 
+@pytest.mark.slow
 def test_long_tables_go_through_in_parts(
     coloured: TableModel, classes: pl.DataFrame
 ) -> None:

@@ -51,6 +51,7 @@ def test_the_report_says_what_was_inferred(prices: pl.DataFrame) -> None:
     assert report.seconds > 0
 
 
+@pytest.mark.slow
 def test_the_metrics_are_those_of_predictions_on_rows_not_trained_on(
     classes: pl.DataFrame,
 ) -> None:

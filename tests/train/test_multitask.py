@@ -100,6 +100,7 @@ def test_a_batch_without_a_task_leaves_its_head_alone(engine, weights):
     assert one.replay(1).gradient("heads.size.weight").any()
 
 
+@pytest.mark.slow
 def test_the_record_has_each_loss_over_its_own_rows():
     X, y = table(2500)
     one = trainer(metrics=["size.mae", "kind.accuracy"], loss_weights={"kind": 3.0})
