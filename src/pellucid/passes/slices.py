@@ -50,6 +50,7 @@ multiplications for each that hide the way to memory and back."""
 def cut_batches(graph: Graph) -> Graph:
     """Return a graph of the same inputs whose epochs work on slices of their batches.
 
+    >>> from pellucid.ir.graph import input_node
     >>> from pellucid.ir.types import TensorType
     >>> x = input_node(TensorType((2,), "f32"), "x")
     >>> cut_batches(Graph((x,), (x + x,))).outputs == (x + x,)
