@@ -69,6 +69,7 @@ def exact(graph: Graph, arrays: list[Any]) -> Any:
 ACROSS = [(a, b) for a in (False, True) for b in (False, True)]
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("across", ACROSS, ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_a_product_is_as_near_as_sums_of_floats_can_be(
@@ -96,6 +97,7 @@ def test_large_and_small_numbers_keep_their_digits(scale: float) -> None:
     np.testing.assert_allclose(found, wanted, rtol=0, atol=near)
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("number", [np.inf, -np.inf, np.nan, 3e38])
 @pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.parametrize("shape", SHAPES[:3], ids=str)
@@ -114,6 +116,7 @@ def test_what_is_not_finite_is_where_the_definition_has_it(
     np.testing.assert_allclose(found[finite], wanted[finite], rtol=1e-4, atol=near)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("shape", SHAPES[:4], ids=str)
 @pytest.mark.parametrize("across", [(False, False), (True, True)], ids=str)
 def test_a_product_keeps_to_its_memory(
@@ -178,6 +181,7 @@ def test_bits_do_not_depend_on_the_number_of_threads(
         count.cache_clear()
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("across", ACROSS, ids=str)
 @pytest.mark.parametrize("shape", SHAPES[1:4], ids=str)
 def test_what_is_written_for_the_unit_is_llvm(

@@ -147,6 +147,7 @@ def drawn(graph: Graph) -> list[Any]:
 
 
 @pytest.mark.usefixtures("worth_it")
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", CUT)
 def test_slices_give_the_numbers_of_the_batch(
     name: str, monkeypatch: pytest.MonkeyPatch
@@ -189,6 +190,7 @@ def test_a_small_step_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("worth_it")
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dropout", "LSTM, both ways"])
 def test_a_training_in_slices_has_the_losses_of_the_numpy_engine(name: str) -> None:
     model, X = CUT[name]
