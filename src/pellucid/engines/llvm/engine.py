@@ -26,9 +26,10 @@ from pellucid.engines.llvm import debug
 from pellucid.engines.llvm.bound import Bound
 from pellucid.engines.llvm.cache import Cache, folder
 from pellucid.engines.llvm.lower import Checked, Lowered, lower
+from pellucid.engines.llvm.meet import PRESENT
 from pellucid.engines.llvm.native import Native, compile_text, processor, target
 from pellucid.engines.llvm.threads import count, run_together
-from pellucid.engines.program import Cost, Engine, Program
+from pellucid.engines.program import Cost, Engine, Program, cost_of
 from pellucid.errors import EngineError, message
 from pellucid.ir.graph import Array, Graph
 from pellucid.ir.text import render
@@ -46,6 +47,10 @@ __all__ = ["LlvmEngine", "LlvmProgram"]
 _FLOPS_A_RUN = 5e8
 """Operations that a processor does in a fraction of a second, for each byte of a
 vector."""
+
+_FLOPS_A_LOOK = 400_000
+"""Operations for which a run looks for its workers once more, a fraction of a
+microsecond."""
 
 _FIRST, _ALONE = ctypes.c_int64(0), ctypes.c_int64(1)
 """The number of the only thread, and how many there are. Objects of `ctypes` are
@@ -238,6 +243,13 @@ class LlvmProgram(Program):
     def _lowered(self) -> Lowered:
         return _lowered(self.graph)
 
+    @cached_property
+    def _patience(self) -> int:
+        """How often a run looks whether its workers come: it may cost it a few
+        hundredths of its time."""
+        looks = cost_of(self.graph).flops // _FLOPS_A_LOOK
+        return min(max(looks, PRESENT), 20 * PRESENT)
+
     def text(self) -> str:
         """Return the LLVM assembly."""
         return self._lowered.text
@@ -265,7 +277,8 @@ class LlvmProgram(Program):
         if self._threads == 1:
             self._main(table, self._arena_at, _FIRST, _ALONE)
         else:
-            run_together(self._address, table, self._arena_at, self._threads)
+            given = self._address, table, self._arena_at, self._threads
+            run_together(*given, self._patience)
         if self._checked_gates:
             self._check()
 

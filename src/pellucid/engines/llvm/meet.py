@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sys
 
-__all__ = ["AWAY", "LINE", "MEET", "MEET_BYTES", "TEAM"]
+__all__ = ["AWAY", "LINE", "MEET", "MEET_BYTES", "PRESENT", "TEAM"]
 
 MEET_BYTES = 128
 """A line of the cache for who has come, and one for the number of the round."""
@@ -22,11 +22,12 @@ MEET_BYTES = 128
 _PATIENCE = 4000
 """Looks before a thread gives its processor away."""
 
-_PRESENT = 3000
-"""Looks beyond those for a worker to come, about a millisecond: then without it."""
+PRESENT = 3000
+"""Looks beyond those for a worker to come, about a millisecond: then without it. Who
+has long to do waits longer."""
 
-_SERVICE = 6000
-"""Looks beyond those for more work, about two milliseconds: then to sleep."""
+_SERVICE = 20000
+"""Looks beyond those for more work, some milliseconds: then to sleep."""
 
 LINE = 64
 """Bytes of the team's first line, what to do, and of that of each worker: its state
@@ -152,8 +153,9 @@ without:
   ret i64 0
 }}
 
-define i64 @lead(ptr %team, i64 %workers) {{
+define i64 @lead(ptr %team, i64 %workers, i64 %present) {{
 entry:
+  %most = add i64 %present, {_PATIENCE}
   br label %gather
 gather:
   %i = phi i64 [1, %entry], [%i.next, %ask]
@@ -163,7 +165,7 @@ gather:
 ask:
   %i.place = mul i64 %i, {LINE}
   %i.line = getelementptr i8, ptr %team, i64 %i.place
-  %came = call i64 @take(ptr %i.line, i64 %count, i64 {_PATIENCE + _PRESENT})
+  %came = call i64 @take(ptr %i.line, i64 %count, i64 %most)
   %count.next = add i64 %count, %came
   %i.next = add i64 %i, 1
   br label %gather

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.engines.llvm.meet import AWAY, LINE, TEAM
+from pellucid.engines.llvm.meet import AWAY, LINE, PRESENT, TEAM
 from pellucid.engines.llvm.native import Native, compile_text
 from pellucid.ir.graph import Array
 
@@ -50,7 +50,7 @@ def _native() -> tuple[Any, Any]:
     pointer, size = ctypes.c_void_p, ctypes.c_int64
     return (
         native.function("serve", None, pointer, pointer),
-        native.function("lead", size, pointer, size),
+        native.function("lead", size, pointer, size, size),
     )
 
 
@@ -76,16 +76,21 @@ class _Team:
             ).start()
 
     def run(
-        self, main: int, io: ctypes.c_void_p, arena: ctypes.c_void_p, workers: int
+        self,
+        main: int,
+        io: ctypes.c_void_p,
+        arena: ctypes.c_void_p,
+        workers: int,
+        patience: int,
     ) -> int:
-        """Run a program with so many workers, or those who are there; return how
-        many threads it had."""
+        """Run a program with so many workers, or those who are there after so many
+        looks; return how many threads it had."""
         first, *others = self.lines[: 1 + workers]
         for line, lock in zip(others, self.locks):
             if line[0] == AWAY and lock.locked():
                 lock.release()
         first[:3] = main, io.value, arena.value
-        threads: int = _native()[1](self.address, workers)
+        threads: int = _native()[1](self.address, workers, patience)
         return threads
 
     def __del__(self) -> None:
@@ -129,10 +134,17 @@ if hasattr(os, "register_at_fork"):
 
 
 def run_together(
-    main: int, io: ctypes.c_void_p, arena: ctypes.c_void_p, threads: int
+    main: int,
+    io: ctypes.c_void_p,
+    arena: ctypes.c_void_p,
+    threads: int,
+    patience: int = PRESENT,
 ) -> int:
-    """Let up to so many threads run the function at `main`; return how many did."""
+    """Let up to so many threads run the function at `main`; return how many did.
+
+    The first waits for the others for `patience` looks.
+    """
     team = _own.team
     if team is None or team.size < threads - 1:
         team = _own.team = _Team(threads - 1)
-    return team.run(main, io, arena, threads - 1)
+    return team.run(main, io, arena, threads - 1, patience)
