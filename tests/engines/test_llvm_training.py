@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +19,9 @@ import pytest
 
 from gates.test_edges import assert_same_bits
 from pellucid import nn, optim, random
+from pellucid.engines.llvm import threads as team
 from pellucid.engines.llvm.engine import LlvmEngine, LlvmProgram
+from pellucid.engines.llvm.native import compile_text
 from pellucid.engines.llvm.threads import count
 from pellucid.engines.numpy_ import NumpyEngine
 from pellucid.errors import EngineError
@@ -122,6 +125,26 @@ def test_bits_do_not_depend_on_the_number_of_threads(graph: Graph) -> None:
         for _ in range(3):
             for found, other in zip(program(*arrays), alone):
                 assert_same_bits(found, other)
+
+
+def test_what_workers_run_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not once for each that starts: what is dropped later would take Ctrl-C along."""
+    compilations: list[str] = []
+
+    def counted(text: str) -> bytes:
+        compilations.append(text)
+        return compile_text(text)
+
+    program, arrays = compiled(matrices(256, 256, 128)), draw(matrices(256, 256, 128))
+    monkeypatch.setattr(team, "compile_text", counted)
+    team._native.cache_clear()
+    users = [threading.Thread(target=program, args=arrays) for _ in range(3)]
+    for user in users:
+        user.start()
+    for user in users:
+        user.join()
+    time.sleep(0.1)
+    assert len(compilations) == 1
 
 
 def test_small_work_is_done_by_one_thread() -> None:

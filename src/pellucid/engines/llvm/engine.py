@@ -172,24 +172,25 @@ class _Places:
     def __init__(self, table: Array, count: int) -> None:
         self._table = table
         self._known: list[Any] = [_nothing] * count
-        self._made = self._known
+        self._last: tuple[list[Any], Any] = self._known, table
 
     def put(self, arrays: Sequence[Array]) -> None:
         """Write the addresses of the inputs of a call."""
         known, table = self._known, self._table
-        for i, (array, made) in enumerate(zip(arrays, self._made)):
+        last, starts = self._last
+        for i, (array, made) in enumerate(zip(arrays, last)):
             if known[i]() is array:
                 continue
             if made() is array:
-                table[i], known[i] = self._starts[i], made
+                table[i], known[i] = starts[i], made
             else:
                 table[i], known[i] = array.ctypes.data, weakref.ref(array)
 
     def returned(self, results: Sequence[Array], starts: Array) -> None:
         """Note what a call made, and where."""
         more = len(self._known) - len(results)
-        self._made = [*map(weakref.ref, results), *[_nothing] * more]
-        self._starts = starts
+        made = [*map(weakref.ref, results), *[_nothing] * more]
+        self._last = made, starts  # both at once: Ctrl-C may come at any moment
 
 
 def _nothing() -> None:

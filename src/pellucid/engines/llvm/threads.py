@@ -54,6 +54,9 @@ def _native() -> tuple[Any, Any]:
     )
 
 
+_making = threading.Lock()
+
+
 class _Team:
     """Threads that stand by for programs, until the team is let go of.
 
@@ -146,5 +149,7 @@ def run_together(
     """
     team = _own.team
     if team is None or team.size < threads - 1:
+        with _making:  # before workers ask for it, each for itself
+            _native()
         team = _own.team = _Team(threads - 1)
     return team.run(main, io, arena, threads - 1, patience)
