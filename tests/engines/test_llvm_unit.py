@@ -3,6 +3,10 @@ hold where it has none."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as binding
@@ -203,3 +207,33 @@ def test_small_products_and_those_of_64_bits_stay_in_registers(
     x, y = given(m, k, dtype=dtype), given(k, n, dtype=dtype)
     dot = bind("dot", x, y, contract=((1,), (0,)), batch=((), ()))
     assert "tdpbf16ps" not in lower(Graph((x, y), (dot,)), WITH_UNIT).text
+
+
+FROM_DISK = """
+import numpy as np
+from pellucid.engines.llvm.engine import LlvmEngine
+from pellucid.ir.graph import Graph, bind, input_node
+from pellucid.ir.types import TensorType
+x, y = (input_node(TensorType((256, 256), "f32"), "x") for _ in range(2))
+dot = bind("dot", x, y, contract=((1,), (0,)), batch=((), ()))
+engine = LlvmEngine()
+program = engine.compile(Graph((x, y), (dot,)))
+ones = np.ones((256, 256), np.float32)
+assert (program(ones, ones)[0] == 256).all()
+print(engine.compilations)
+"""
+
+
+def test_code_from_disk_may_use_the_unit_too(tmp_path: Path) -> None:
+    """The system is asked for it once a process, not when something is compiled."""
+    environment = {**os.environ, "PELLUCID_CACHE": str(tmp_path)}
+    for compilations in ("1", "0"):
+        done = subprocess.run(
+            [sys.executable, "-c", FROM_DISK],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() == compilations
