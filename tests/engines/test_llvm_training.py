@@ -105,11 +105,27 @@ def apart() -> Graph:
     return Graph((w, x), (first, bind("sum", second, axes=(0,))))
 
 
+def inside_apart() -> Graph:
+    """Return a scan of unrelated steps, each with a long scan of unrelated steps."""
+    w, x = (input_node(TensorType(s, "f32"), "x") for s in ((96, 96), (5, 6, 64, 96)))
+    inner_w, one = (input_node(TensorType(s, "f32"), "x") for s in ((96, 96), (64, 96)))
+    product = bind("dot", one, inner_w, contract=((1,), (0,)), batch=((), ()))
+    turn = Graph((inner_w, one), (bind("sum", product, axes=(1,)),))
+    body_w = input_node(w.type, "x")
+    some = input_node(TensorType((6, 64, 96), "f32"), "x")
+    scan = bind("scan", body_w, some, body=turn, consts=1, carries=0, length=6,
+                reverse=False, keep="all")  # fmt: skip
+    body = Graph((body_w, some), results(scan))
+    whole = bind("scan", w, x, body=body, consts=1, carries=0, length=5, reverse=False,
+                 keep="all")  # fmt: skip
+    return Graph((w, x), results(whole))
+
+
 @pytest.mark.parametrize(
     "graph",
     [apart(), matrices(129, 65, 257), matrices(2048, 64, 128),
-     matrices(33, 700, 400), pieces(), scanned()],
-    ids=["apart", "odd sizes", "tall", "deep", "pieces", "scan"],
+     matrices(33, 700, 400), pieces(), scanned(), inside_apart()],
+    ids=["apart", "odd sizes", "tall", "deep", "pieces", "scan", "apart in apart"],
 )  # fmt: skip
 def test_bits_do_not_depend_on_the_number_of_threads(graph: Graph) -> None:
     program, arrays = compiled(graph), draw(graph)

@@ -77,7 +77,7 @@ def _calls(block: Block) -> int:
         step.node.op.name == "scan" and 2 * len(step.node.inputs)
         for step in block.steps
     )
-    return inner + starts + 3 * len(block.steps) + 2 * len(block.copies)
+    return inner + starts + 5 * len(block.steps) + 2 * len(block.copies)
 
 
 def lower(graph: Graph, target: Target, timed: bool = False) -> Lowered:

@@ -181,12 +181,12 @@ def _add_step(block: Block, node: Node, target: Target, depth: int) -> None:
     if name == "scan":
         attrs = node.attrs
         carries = attrs["carries"]
-        within = depth + 1
+        apart = not carries and attrs["length"] > 1
+        apart = apart and (depth == 0 or (depth == 1 and _is_long(node)))
+        within = 2 if apart else depth + 1  # who works apart shares nothing more
         inner = plan(attrs["body"], target, carries, attrs["consts"], within)
         if attrs["length"] >= FEW:
             inner.ready = _ready(inner, attrs["consts"], target)
-        apart = not carries and attrs["length"] > 1
-        apart = apart and (depth == 0 or (depth == 1 and _is_long(node)))
         block.steps.append(Step("scan", [(node, node)], inner, apart=apart))
     elif is_written_turned(node, block.stored):
         block.steps.append(Step("conv", [(node, node)]))
