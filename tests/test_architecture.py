@@ -63,7 +63,7 @@ FENCES = {
     "PIL": ("data.images",),
     "polars": ("data", "images", "series", "tabular"),
     "narwhals": ("data", "tabular"),
-    "sklearn": ("sklearn", "tabular", "data.samples"),
+    "sklearn": ("sklearn", "data.samples"),
     "typer": ("cli",),
     "rich": ("cli",),
 }
@@ -355,7 +355,7 @@ FAULTS = {
         {
             "fences_climbed": [
                 "data.table:2 imports sklearn.datasets, which is fenced in "
-                "sklearn and tabular and data.samples"
+                "sklearn and data.samples"
             ]
         },
     ),
@@ -364,7 +364,7 @@ FAULTS = {
         {
             "fences_climbed": [
                 "data.samples_more:1 imports sklearn, which is fenced in "
-                "sklearn and tabular and data.samples"
+                "sklearn and data.samples"
             ]
         },
     ),

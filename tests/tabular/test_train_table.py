@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 from sklearn import metrics
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 
 from pellucid.data.samples import breast_cancer
 from pellucid.data.split import split_rows
@@ -79,15 +79,23 @@ def test_the_trivial_guess_is_the_training_parts_mean_or_shares() -> None:
     assert trivial_guess(np.array([0, 2, 2, 1]), 1).tolist() == [[0.25, 0.25, 0.5]]
 
 
-def test_the_linear_guess_is_linear() -> None:
+@pytest.mark.parametrize("features", [3, 2100], ids=["few", "many"])
+def test_the_linear_guess_of_quantities_is_ridge_regression(features: int) -> None:
     draw = np.random.default_rng(0)
-    X, rows = draw.normal(size=(400, 3)), draw.normal(size=(50, 3))
-    y = X @ [1.0, -2.0, 0.5]
-    exact = LinearRegression().fit(X, y).predict(rows)
-    assert linear_guess(X, y, rows) == pytest.approx(exact, abs=0.05)
-    shares = linear_guess(X, (y > 0).astype(int), rows)
-    assert shares.shape == (50, 2)
-    assert np.mean((shares[:, 1] > 0.5) == (rows @ [1.0, -2.0, 0.5] > 0)) > 0.9
+    X = draw.normal(size=(400, features)).astype(np.float32)
+    y = (X[:, 0] - 2 * X[:, 1] + 5).astype(np.float32)
+    exact = Ridge(alpha=1.0).fit(X.astype(float), y).predict(X[:50])
+    assert linear_guess(X, y, X[:50]) == pytest.approx(exact, abs=2e-3)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_linear_guess_of_classes_is_logistic_regression(classes: int) -> None:
+    draw = np.random.default_rng(0)
+    X = draw.normal(size=(400, 5)) * [1, 1, 3, 0.1, 0]
+    y = (X[:, :classes] + draw.normal(size=(400, classes))).argmax(axis=1)
+    exact = LogisticRegression(max_iter=9000, tol=1e-9).fit(X, y).predict_proba(X[:50])
+    X = X.astype(np.float32)
+    assert linear_guess(X, y, X[:50]) == pytest.approx(exact, abs=1e-3)
 
 
 def test_real_data_are_learned_at_least_as_well_as_by_a_linear_model() -> None:
