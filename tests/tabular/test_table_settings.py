@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pellucid.data.schema import Task
 from pellucid.errors import ArgumentError
 from pellucid.tabular.settings import TableSettings
 
@@ -15,25 +16,24 @@ from pellucid.tabular.settings import TableSettings
 @pytest.mark.parametrize(
     ("rows", "epochs", "batch_size", "hidden"),
     [
-        (10, 60, 32, (64, 64)),
-        (5_000, 60, 32, (64, 64)),
-        (9_999, 50, 64, (64, 64)),
-        (10_000, 50, 64, (128, 64)),
-        (16_512, 30, 128, (128, 64)),
-        (32_561, 15, 256, (128, 64)),
-        (1_000_000, 10, 256, (128, 64)),
+        (10, (60, 60), 32, (64, 64)),
+        (5_000, (60, 60), 32, (64, 64)),
+        (9_999, (60, 50), 64, (64, 64)),
+        (10_000, (60, 50), 64, (128, 64)),
+        (16_512, (60, 30), 128, (128, 64)),
+        (32_561, (31, 15), 256, (128, 64)),
+        (1_000_000, (10, 10), 256, (128, 64)),
     ],
 )
-def test_the_rows_choose_epochs_batches_and_widths(
-    rows: int, epochs: int, batch_size: int, hidden: tuple[int, ...]
+def test_rows_and_task_choose_epochs_batches_and_widths(
+    rows: int, epochs: tuple[int, int], batch_size: int, hidden: tuple[int, ...]
 ) -> None:
-    chosen = TableSettings.suggest(rows, "regression")
-    assert (chosen.epochs, chosen.batch_size, chosen.hidden) == (
-        epochs,
-        batch_size,
-        hidden,
-    )
-    assert chosen.patience <= chosen.epochs
+    tasks: tuple[Task, Task] = ("regression", "classification")
+    for task, each in zip(tasks, epochs, strict=True):
+        chosen = TableSettings.suggest(rows, task)
+        assert chosen.epochs == each
+        assert (chosen.batch_size, chosen.hidden) == (batch_size, hidden)
+        assert chosen.patience <= chosen.epochs
 
 
 def test_what_is_given_comes_first_and_patience_follows_the_epochs() -> None:

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import narwhals.stable.v2 as nw
 import numpy as np
 import polars as pl
 
@@ -106,6 +105,13 @@ def as_table(frame: Any) -> pl.DataFrame:
         return _from_array(frame)
     if isinstance(frame, Mapping):
         return _tidy(_join({str(name): _series(frame[name]) for name in frame}))
+    return _tidy(frame if isinstance(frame, pl.DataFrame) else _from_frame(frame))
+
+
+def _from_frame(frame: Any) -> pl.DataFrame:
+    """Return the frame of another library, in polars."""
+    import narwhals.stable.v2 as nw  # only those who bring such a frame wait for it
+
     try:
         native = nw.from_native(frame, eager_only=True, pass_through=True)
     except (nw.exceptions.NarwhalsError, ValueError) as error:
@@ -118,10 +124,17 @@ def as_table(frame: Any) -> pl.DataFrame:
                 "array or a dict of columns",
             )
         )
-    if native.implementation.is_pandas_like():
-        columns = {str(each.name): _from_pandas(each) for each in native.iter_columns()}
-        return _tidy(_join(columns))
-    return _tidy(native.to_polars())
+    if not native.implementation.is_pandas_like():
+        return native.to_polars()
+    columns = {}
+    for each in native.iter_columns():
+        if isinstance(each.dtype, nw.Datetime):
+            # Wall time is what the calendar features are made of.
+            column = pl.Series(each.dt.replace_time_zone(None).to_numpy())
+        else:
+            column = _from_pandas(each)
+        columns[str(each.name)] = column
+    return _join(columns)
 
 
 def _from_array(array: np.ndarray[Any, Any]) -> pl.DataFrame:
@@ -164,10 +177,6 @@ def _series(values: Any) -> pl.Series:
 
 def _from_pandas(column: Any) -> pl.Series:
     """Return a pandas column without the help of pyarrow, which may be absent."""
-    dtype = column.dtype
-    if isinstance(dtype, nw.Datetime):
-        # Wall time is what the calendar features are made of.
-        return pl.Series(column.dt.replace_time_zone(None).to_numpy())
     missing = column.is_null().to_list()
     values = column.to_list()
     return _series([None if gone else value for gone, value in zip(missing, values)])

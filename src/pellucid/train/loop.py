@@ -187,10 +187,8 @@ class Loop:
         return found
 
     def _learning_rate(self, state: TrainState) -> dict[str, float]:
-        schedule = self.programs.recipe.optimizer.learning_rate
-        if schedule is None:
-            return {}
-        return {"learning_rate": schedule.at(int(state.step))}
+        rate = self.programs.learning_rate(int(state.step))
+        return {} if rate is None else {"learning_rate": rate}
 
     # --- what it means ---
 

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from pellucid.engines.numpy_ import NumpyEngine
 from pellucid.engines.program import Engine, Program, cost_of
 from pellucid.ir.graph import Array, Graph
+from pellucid.ir.types import TensorType
 from pellucid.tensors import tensor
-from pellucid.tracing import bound
+from pellucid.tracing import bound, trace
 from pellucid.train.columns import Data, Layout, arrays_of, some_rows
 from pellucid.train.feed import Feed, Part
 from pellucid.train.plan import Plan
@@ -64,6 +66,7 @@ class Programs:
         self._shapes: dict[Layout, Any] = {}
         self._outputs: list[str] = [""]
         self._feed: Feed | None = None
+        self._rate: Program | None = None
 
     def _program(self, key: Any, build: Callable[[], Graph]) -> Program:
         if key not in self._built:
@@ -121,6 +124,20 @@ class Programs:
             graph = step_graph(self.recipe, state, entry, plan.batch)
             self._steps[key] = graph, cost_of(graph).flops
         return self._steps[key]
+
+    def learning_rate(self, step: int) -> float | None:
+        """Return the optimiser's rate at a step; None where it has no one rate.
+
+        Reported after each epoch: a compiled schedule answers in microseconds.
+        """
+        schedule = self.recipe.optimizer.learning_rate
+        if schedule is None:
+            return None
+        if self._rate is None:
+            self._rate = NumpyEngine().compile(
+                trace(schedule, TensorType((), np.dtype(np.float64)))
+            )
+        return float(self._rate(np.float64(step))[0])
 
     def run_of(
         self, plan: Plan, epoch: int, monitor: float, like: TrainState
