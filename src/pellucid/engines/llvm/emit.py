@@ -204,7 +204,7 @@ class Function:
 
     def define(self, name: str, parameters: str) -> str:
         """Return the function, which gives nothing back."""
-        return f"define internal void @{name}({parameters}) {{\n{self.text()}\n}}\n"
+        return f"define hidden void @{name}({parameters}) {{\n{self.text()}\n}}\n"
 
     def text(self) -> str:
         """Return the body."""

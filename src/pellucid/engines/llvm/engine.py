@@ -9,12 +9,13 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import json
+import os
 import time
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -27,7 +28,7 @@ from pellucid.engines.llvm.bound import Bound
 from pellucid.engines.llvm.cache import Cache, folder
 from pellucid.engines.llvm.lower import Checked, Lowered, lower
 from pellucid.engines.llvm.meet import PRESENT
-from pellucid.engines.llvm.native import Native, compile_text, processor, target
+from pellucid.engines.llvm.native import Native, compile_parts, processor, target
 from pellucid.engines.llvm.threads import count, run_together
 from pellucid.engines.program import Cost, Engine, Program, cost_of
 from pellucid.errors import EngineError, message
@@ -61,7 +62,8 @@ passed as they are, which is quicker than to say each time what an integer becom
 class Compiled:
     """Machine code, the memory it needs, and what to say where a bound is broken."""
 
-    code: bytes
+    codes: Sequence[bytes]
+    """The objects that are linked together."""
     arena_bytes: int
     checked: tuple[Checked, ...]
     threads: bool
@@ -69,17 +71,19 @@ class Compiled:
 
     def to_bytes(self) -> bytes:
         """Return it as it is kept on disk."""
-        sizes = self.arena_bytes, self.own_bytes
+        sizes = self.arena_bytes, self.own_bytes, [*map(len, self.codes)]
         facts = [*sizes, self.threads, *map(list, self.checked)]
-        return json.dumps(facts).encode() + b"\n" + self.code
+        return json.dumps(facts).encode() + b"\n" + b"".join(self.codes)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Compiled:
         """Read what `to_bytes` gave."""
-        head, _, code = content.partition(b"\n")
-        size, own, threads, *checked = json.loads(head)
+        head, _, rest = content.partition(b"\n")
+        size, own, lengths, threads, *checked = json.loads(head)
         gates = tuple(Checked(*each) for each in checked)
-        return cls(code, size, gates, threads, own)
+        ends = list(accumulate(lengths, initial=0))
+        codes = [rest[start:end] for start, end in pairwise(ends)]
+        return cls(codes, size, gates, threads, own)
 
 
 class LlvmEngine(Engine):
@@ -121,7 +125,7 @@ class LlvmEngine(Engine):
     def _made(self, lowered: Lowered) -> Compiled:
         self.compilations += 1
         return Compiled(
-            compile_text(lowered.text),
+            compile_parts(lowered.assembly.parts(_compilers())),
             lowered.arena_bytes,
             lowered.checked,
             lowered.threads,
@@ -136,6 +140,11 @@ class LlvmEngine(Engine):
         if "time" in what:
             return TimedProgram(graph, self._made(timed), timed)
         return LlvmProgram(graph, self._made(plain))
+
+
+def _compilers() -> int:
+    """Return how many work side by side. Windows' linker is given one object."""
+    return count() if os.name == "posix" else 1
 
 
 def _lowered(graph: Graph, timed: bool = False) -> Lowered:
@@ -223,7 +232,7 @@ class LlvmProgram(Program):
     def __init__(self, graph: Graph, compiled: Compiled) -> None:
         super().__init__(graph)
         self._checked_gates = compiled.checked
-        self._native = Native(compiled.code, "main")
+        self._native = Native(compiled.codes, "main")
         self._address = self._native.address("main")
         pointer, size = ctypes.c_void_p, ctypes.c_int64
         self._main = self._native.function("main", None, pointer, pointer, size, size)

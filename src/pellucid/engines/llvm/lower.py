@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+from pellucid.engines.llvm.assembly import Assembly
 from pellucid.engines.llvm.conv import conv
 from pellucid.engines.llvm.denormals import flushed, loops_with_state
 from pellucid.engines.llvm.kernels import Target, map_kernel
@@ -29,7 +30,7 @@ __all__ = ["Checked", "Lowered", "lower"]
 class Lowered:
     """A program as LLVM assembly: `main(inputs and outputs, arena)`."""
 
-    text: str
+    assembly: Assembly
     arena_bytes: int
     kernels: int
     checked: tuple[Checked, ...]
@@ -42,6 +43,11 @@ class Lowered:
     """Whether several threads may enter `main` together."""
     own_bytes: int = 0
     """The room that each thread has for itself, behind the arena."""
+
+    @property
+    def text(self) -> str:
+        """The assembly as one module."""
+        return self.assembly.text()
 
 
 def _bounds(block: Block) -> int:
@@ -106,7 +112,7 @@ def lower(graph: Graph, target: Target, timed: bool = False) -> Lowered:
         module.meet()
     module.declared |= main.declared
     return Lowered(
-        module.text(),
+        module.assembly(),
         prefix + block.size,
         len(module.kernels),
         tuple(module.checked),

@@ -43,7 +43,7 @@ _YIELD = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
 MEET = f"""
 declare i32 @{_YIELD}()
 
-define internal void @meet(ptr %come, i64 %threads) noinline {{
+define hidden void @meet(ptr %come, i64 %threads) noinline {{
 entry:
   %round = getelementptr i8, ptr %come, i64 64
   %now = load atomic i64, ptr %round acquire, align 8

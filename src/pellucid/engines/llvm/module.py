@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pellucid.engines.llvm.assembly import Assembly
 from pellucid.engines.llvm.emit import Function
 from pellucid.engines.llvm.kernels import Kernel, Target
 from pellucid.engines.llvm.meet import MEET
@@ -198,24 +199,24 @@ class Module:
         after = self.main.let(f"add i64 {before}, {spent}")
         self.main.do(f"store i64 {after}, ptr {cell}")
 
-    def text(self) -> str:
+    def assembly(self) -> Assembly:
         """Return the module."""
-        parts = [
+        constants = [
             f"{name} = internal constant [{node.type.nbytes} x i8] "
             f'c"{_escaped(node)}", align {_ALIGN}'
             for node, name in self.constants.items()
         ]
-        parts += sorted(self.declared)
-        parts += [
+        kernels = [
             text.replace("@K(", f"@{name}(") for text, name in self.kernels.items()
         ]
-        parts.append(
+        if self.threads:
+            kernels.append(MEET)
+        main = (
             "define void @main(ptr %io, ptr %arena, i64 %thread, i64 %threads) {\n"
             f"{self.main.text()}\n}}"
         )
-        if self.threads:
-            parts.append(MEET)
-        return "\n".join(parts)
+        main = "\n".join((*constants, main))
+        return Assembly(sorted(self.declared), kernels, main)
 
 
 def _escaped(node: Node) -> str:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import ctypes
 import itertools
 import sys
+import threading
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import llvmlite.binding as llvm
+from llvmlite.binding import ffi
 
 from pellucid.engines.llvm.kernels import Target
 from pellucid.errors import EngineError
 
-__all__ = ["Native", "compile_text", "processor", "target"]
+__all__ = ["Native", "compile_parts", "compile_text", "processor", "target"]
 
 _TILES_PLEASE = 158, 0x1023, 18
 """The call `arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILE_DATA)` on x86-64."""
@@ -26,11 +29,6 @@ def _new_machine() -> Any:
     return llvm.Target.from_default_triple().create_target_machine(
         cpu=llvm.get_host_cpu_name(), features=features, opt=2, reloc="pic", jit=True
     )
-
-
-@cache
-def _machine() -> Any:
-    return _new_machine()
 
 
 @cache
@@ -78,8 +76,10 @@ _numbers = itertools.count()
 class Native:
     """Linked machine code: its functions, callable while this object lives."""
 
-    def __init__(self, code: bytes, *names: str) -> None:
-        library = llvm.JITLibraryBuilder().add_object_img(code)
+    def __init__(self, codes: Sequence[bytes], *names: str) -> None:
+        library = llvm.JITLibraryBuilder()
+        for code in codes:
+            library = library.add_object_img(code)
         for name in names:
             library = library.export_symbol(name)
         library = library.add_current_process()
@@ -98,10 +98,13 @@ class Native:
 
 
 def compile_text(text: str) -> bytes:
-    """Compile LLVM assembly to machine code for this processor."""
-    machine = _machine()
+    """Compile LLVM assembly to machine code for this processor.
+
+    Several threads may do so at once: each has a context and a machine of its own.
+    """
+    machine = _new_machine()
     try:
-        module = llvm.parse_assembly(text)
+        module = llvm.parse_assembly(text, llvm.create_context())
         module.verify()
     except RuntimeError as error:
         raise EngineError(
@@ -109,8 +112,29 @@ def compile_text(text: str) -> bytes:
         ) from None
     module.triple = llvm.get_default_triple()
     _clean(module, machine)
-    code: bytes = machine.emit_object(module)
-    return code
+    return _object(module, machine)
+
+
+def compile_parts(texts: Sequence[str]) -> list[bytes]:
+    """Compile modules side by side, each in a thread but the first."""
+    codes: list[Any] = [None] * len(texts)
+    failed: list[BaseException] = []
+
+    def make(i: int) -> None:
+        try:
+            codes[i] = compile_text(texts[i])
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=make, args=(i,)) for i in range(1, len(texts))]
+    for each in threads:
+        each.start()
+    make(0)
+    for each in threads:
+        each.join()
+    if failed:
+        raise failed[0]
+    return codes
 
 
 def _clean(module: Any, machine: Any) -> None:
@@ -124,4 +148,25 @@ def _clean(module: Any, machine: Any) -> None:
     passes = llvm.create_new_module_pass_manager()
     passes.add_sroa_pass()
     passes.add_instruction_combine_pass()
-    passes.run(module, builder)
+    _unlocked(ffi.lib.LLVMPY_RunNewModulePassManager)(passes, module, builder)
+
+
+def _object(module: Any, machine: Any) -> bytes:
+    emit = _unlocked(ffi.lib.LLVMPY_TargetMachineEmitToMemory)
+    with ffi.OutputString() as said:
+        buffer = emit(machine, module, 1, said)
+        if not buffer:
+            raise EngineError(f"LLVM made no machine code: {said}")
+    start = ffi.lib.LLVMPY_GetBufferStart(buffer)
+    code = ctypes.string_at(start, ffi.lib.LLVMPY_GetBufferSize(buffer))
+    ffi.lib.LLVMPY_DisposeMemoryBuffer(buffer)
+    return code
+
+
+def _unlocked(function: Any) -> Any:
+    """Return a function of LLVM's that does not wait for its turn, where that can be.
+
+    llvmlite lets one thread at a time into LLVM. It need not: what works in contexts
+    of its own shares nothing, and in these two functions nearly all time is spent.
+    """
+    return getattr(function, "_cfn", function)

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pellucid.engines.llvm.emit import Kind
 from pellucid.engines.llvm.kernels import Kernel
 from pellucid.engines.llvm.products import Matrix, Operand, Tile, product_of, tile_of
-from pellucid.engines.llvm.turns import square_turned
+from pellucid.engines.llvm.turns import turn_square
 from pellucid.engines.llvm.vectors import load, mask_of, store
 from pellucid.ir.graph import Node
 
@@ -92,20 +92,19 @@ def _pack_row(
 
 
 def _turn(kernel: Kernel, b: Matrix, tile: Tile, target: str, k: str, v: int) -> None:
-    """Transpose a square of lanes × lanes in registers, halves of halves swapped."""
+    """Turn a square of lanes × lanes from block `k` of the depth on."""
     kind, f, size = tile.kind, kernel.f, Kind(tile.kind.dtype)
-    lanes = kind.lanes
-    lines = []
-    for lane in range(lanes):
-        column = (v * lanes + lane) * b.column
-        base = moved(kernel, size, b.pointer, str(column))
-        address = moved(kernel, size, base, k)
-        lines.append(f.let(f"load {kind}, ptr {address}, align {size.dtype.itemsize}"))
-    for lane, line in enumerate(square_turned(f, kind, lines)):
-        place = f.let(f"add nsw i64 {k}, {lane}")
-        place = f.let(f"mul nsw i64 {place}, {tile.columns}")
-        place = f.let(f"add nsw i64 {place}, {v * lanes}")
-        store(kernel.f, kind, line, moved(kernel, size, target, place))
+    first = moved(kernel, size, b.pointer, str(v * kind.lanes * b.column))
+    place = f.let(f"mul nsw i64 {k}, {tile.columns}")
+    place = f.let(f"add nsw i64 {place}, {v * kind.lanes}")
+    turn_square(
+        kernel,
+        kind,
+        (moved(kernel, size, first, k), b.column),
+        (moved(kernel, size, target, place), tile.columns),
+        kind.lanes,
+        kind.lanes,
+    )
 
 
 # --- memory ---

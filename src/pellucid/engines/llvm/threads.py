@@ -46,7 +46,7 @@ def _quota() -> int:
 @cache
 def _native() -> tuple[Any, Any]:
     """Return `serve` and `lead` of a team."""
-    native = Native(compile_text(TEAM), "serve", "lead")
+    native = Native([compile_text(TEAM)], "serve", "lead")
     pointer, size = ctypes.c_void_p, ctypes.c_int64
     return (
         native.function("serve", None, pointer, pointer),

@@ -18,7 +18,7 @@ from pellucid.engines.llvm.nest import lanes_for
 from pellucid.engines.llvm.vectors import load, mask_of, store
 from pellucid.ir.graph import Node
 
-__all__ = ["square_turned", "turn", "turns"]
+__all__ = ["square_turned", "turn", "turn_square", "turns"]
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,17 @@ def turn(kernel: Kernel, value: Node, place: Node) -> None:
                 written = _sum(f, written, counter, step * row_major[axis])
             with f.loop(count) as block:
                 column = _sum(f, str(begin), block, lanes)
-                _square(
+                read = _sum(f, read, column, found.strides[-1])
+                source = _moved(f, found.kind, kernel.pointer(found.source), read)
+                written = _sum(f, written, column, 1)
+                target = _moved(f, found.kind, kernel.pointer(place), written)
+                turn_square(
                     kernel,
-                    found,
-                    kernel.pointer(place),
-                    _sum(f, read, column, found.strides[-1]),
-                    _sum(f, written, column, 1),
-                    (rows, columns, row_major[found.beside]),
+                    found.kind,
+                    (source, found.strides[-1]),
+                    (target, row_major[found.beside]),
+                    rows,
+                    columns,
                 )
 
 
@@ -103,26 +107,38 @@ def _sum(f: Function, total: str, counter: str, factor: int) -> str:
     return f.let(f"add nsw i64 {total}, {moved}")
 
 
-def _square(
+def turn_square(
     kernel: Kernel,
-    found: _Turn,
-    target: str,
-    read: str,
-    written: str,
-    sizes: tuple[int, int, int],
+    kind: Kind,
+    read: tuple[str, int],
+    written: tuple[str, int],
+    rows: int,
+    columns: int,
 ) -> None:
-    """Read rows of a square, turn it, and write its columns."""
-    f, kind = kernel.f, found.kind
-    rows, columns, step = sizes
-    lines = ["zeroinitializer"] * kind.lanes
-    source = _moved(f, kind, kernel.pointer(found.source), read)
+    """Read rows of a square, turn it, and write its columns.
+
+    Both are pointers, and elements from one row to the next. Kernels share the code:
+    turning takes many instructions, and compiling them the longest.
+    """
+    name = kernel.helper(_square(kind, rows, columns), _PLACES)
+    passed = ", ".join(f"ptr {place}, i64 {step}" for place, step in (read, written))
+    kernel.f.do(f"call void @{name}({passed})")
+
+
+_PLACES = "ptr %read, i64 %read_step, ptr %written, i64 %written_step"
+
+
+def _square(kind: Kind, rows: int, columns: int) -> Function:
+    f, lines = Function(), ["zeroinitializer"] * kind.lanes
+    place = "%read"
     for r in range(rows):
-        address = _moved(f, kind, source, str(r * found.strides[-1]))
-        lines[r] = load(f, kind, address, mask_of(kind, columns))
-    place = _moved(f, kind, target, written)
-    for c, line in enumerate(square_turned(f, kind, lines)[:columns]):
-        address = _moved(f, kind, place, str(c * step))
-        store(f, kind, line, address, mask_of(kind, rows))
+        lines[r] = load(f, kind, place, mask_of(kind, columns))
+        place = _moved(f, kind, place, "%read_step")
+    place = "%written"
+    for line in square_turned(f, kind, lines)[:columns]:
+        store(f, kind, line, place, mask_of(kind, rows))
+        place = _moved(f, kind, place, "%written_step")
+    return f
 
 
 def _moved(f: Function, kind: Kind, base: str, place: str) -> str:
