@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from math import isfinite
 from threading import Lock
 from typing import Any
 
@@ -54,12 +54,20 @@ class Program(ABC):
             )
         return self._run(checked)
 
-    def bind(self, *arrays: Any) -> Callable[..., tuple[Array, ...]]:
-        """Return the program with its first inputs given: it is called with the rest.
+    def asked(self, *arrays: Any) -> Callable[[Array], Array | None]:
+        """Return what answers for the last input alone, with the others given.
 
-        Where the same weights answer one question after the other, this is quicker.
+        The program has two outputs: the answer, and a number that is finite where the
+        input is. Where it is not, there is no answer: None. Where the same weights
+        answer one question after the other, this is quicker than to run the program;
+        so whether the input has the graph's shape and dtype is left to the caller.
         """
-        return partial(self, *arrays)
+
+        def answer(x: Array) -> Array | None:
+            found, size = self(*arrays, x)
+            return found if isfinite(size) else None
+
+        return answer
 
     def _checked(self, index: int, given: Any) -> Array:
         array = np.asarray(given, order="C")

@@ -184,25 +184,25 @@ class Programs:
             part, count = _filled(part), int(size)
             program, layout = self._predicting(state, part)
             outputs = program(*self._leaves(state), *self._placed(layout, part))
-            found.append(tuple(each[:count] for each in self.engine.fetch(outputs)))
+            named = self.engine.fetch(outputs[: len(self._outputs)])
+            found.append(tuple(each[:count] for each in named))
         joined = [
             parts[0] if len(parts) == 1 else np.concatenate(parts)
             for parts in zip(*found)
         ]
-        named = dict(zip(self._outputs, joined))
-        return named.get("", named)
+        by_name = dict(zip(self._outputs, joined))
+        return by_name.get("", by_name)
 
-    def answering(self, state: TrainState, data: Data) -> Callable[[Any], Array] | None:
-        """Return what predicts for other rows of this shape; None where it takes more
-        than one program, one array and one output."""
-        rows = len(next(iter(data.values())))
-        if rows > _MOST_ANSWERED or _filled(data) is not data:
+    def answering(
+        self, state: TrainState, data: Data
+    ) -> Callable[[Array], Array | None] | None:
+        """Return what predicts for other rows of this shape, if they are finite; None
+        where it takes more than one program, one array of floats and one output."""
+        layout, rows = Layout.of(data), len(next(iter(data.values())))
+        if not _is_asked(layout, rows) or _filled(data) is not data:
             return None
-        program, layout = self._predicting(state, data)
-        if len(layout.inputs) > 1 or self._outputs != [""]:
-            return None
-        call, engine = program.bind(*self._leaves(state)), self.engine
-        return lambda X: engine.fetch(call(engine.place(X, split=0)))[0]
+        program, _ = self._predicting(state, data)
+        return program.asked(*self._leaves(state)) if self._outputs == [""] else None
 
     def outputs(self, state: TrainState, data: Data) -> Any:
         """Return nodes that show the shapes of what the model gives for some rows; a
@@ -226,7 +226,10 @@ class Programs:
 
     def _predict_graph(self, state: TrainState, layout: Layout, rows: int) -> Graph:
         block = self.engine.rows_at_once
-        graph, self._outputs = predict_graph(self.recipe, state, layout, rows, block)
+        sized = _is_asked(layout, rows)
+        graph, self._outputs = predict_graph(
+            self.recipe, state, layout, rows, block, sized
+        )
         return graph
 
     def _leaves(self, state: TrainState) -> list[Any]:
@@ -240,6 +243,13 @@ class Programs:
             [self.engine.place(each) for each in tables],
             [self.engine.place(each, split=0) for each in rows],
         )
+
+
+def _is_asked(layout: Layout, rows: int) -> bool:
+    """Return whether a program may be kept ready for other rows like these."""
+    if rows > _MOST_ANSWERED or len(layout.inputs) > 1:
+        return False
+    return all(type_.dtype.kind == "f" for _, type_ in layout.inputs)
 
 
 def _rows_at_once(data: Data) -> int:

@@ -288,11 +288,17 @@ def evaluate_graph(recipe: Recipe, like: TrainState, data: Layout) -> Graph:
 
 
 def predict_graph(
-    recipe: Recipe, like: TrainState, data: Layout, rows: int, block: int
+    recipe: Recipe,
+    like: TrainState,
+    data: Layout,
+    rows: int,
+    block: int,
+    sized: bool = False,
 ) -> tuple[Graph, list[str]]:
     """Return the model's outputs for some rows and their names, "" for one alone.
 
-    Many rows go through the model a block at a time.
+    Many rows go through the model a block at a time. A `sized` graph has one output
+    more, the sum of the squares of its first input: where it is finite the input is.
     """
     leaves, _ = _leaves_in(like)
     arrays = data.symbols()
@@ -311,7 +317,10 @@ def predict_graph(
                 name: each.reshape(rows, *each.shape[2:])
                 for name, each in named.items()
             }
-    return graph_of([*leaves.values(), *arrays], named.values()), list(named)
+    found = [*named.values()]
+    if sized:
+        found.append((arrays[0] * arrays[0]).sum())
+    return graph_of([*leaves.values(), *arrays], found), list(named)
 
 
 # --- replay ----------------------------------------------------------------------

@@ -24,7 +24,7 @@ import llvmlite
 import numpy as np
 
 from pellucid.engines.llvm import debug
-from pellucid.engines.llvm.bound import Bound
+from pellucid.engines.llvm.asked import asked
 from pellucid.engines.llvm.cache import Cache, folder
 from pellucid.engines.llvm.lower import Checked, Lowered, lower
 from pellucid.engines.llvm.meet import PRESENT
@@ -277,10 +277,10 @@ class LlvmProgram(Program):
             self._places.returned(outputs, starts)
         return outputs
 
-    def bind(self, *arrays: Any) -> Callable[..., tuple[Array, ...]]:
-        """Return the program with its first inputs given."""
+    def asked(self, *arrays: Any) -> Callable[[Array], Array | None]:
+        """Return what answers for the last input alone, with the others given."""
         given = [self._checked(i, each) for i, each in enumerate(arrays)]
-        return Bound(self.graph, given, self._enter, self._lock)
+        return asked(self.graph, given, self._enter, self._lock)
 
     def _enter(self, table: ctypes.c_void_p) -> None:
         """Run on the inputs and outputs whose addresses stand in a table."""

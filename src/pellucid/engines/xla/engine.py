@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
+from math import isfinite
 from typing import Any
 
 import jax
@@ -185,6 +186,16 @@ class XlaProgram(Program):
         if any(isinstance(each, jax.Array) for each in arrays):
             return tuple(outputs)
         return tuple(self._engine.fetch(outputs))
+
+    def asked(self, *arrays: Any) -> Callable[[Array], Array | None]:
+        """Return what answers for the last input alone, with the others given."""
+        engine = self._engine
+
+        def answer(x: Array) -> Array | None:
+            found, size = engine.fetch(self(*arrays, engine.place(x, split=0)))
+            return found if isfinite(size) else None
+
+        return answer
 
     def text(self) -> str:
         """Return the program in StableHLO, as XLA gets it."""
