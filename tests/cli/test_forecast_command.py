@@ -173,6 +173,15 @@ def test_a_long_forecast_is_cut_in_the_report(pellucid: Run, folder: Path) -> No
             ("forecast", "sold.csv", "--load", "prices.csv", "--horizon", "3"),
             "--horizon does not go with --load · the model knows its own",
         ),
+        (
+            ("forecast", "sold.csv", "--load", "prices.csv", "--device", "cpu"),
+            "--device does not go with --load",
+        ),
+        ((*WEEK, "--device", "cpu"), "--device is for the xla engine · add --engine"),
+        (
+            (*WEEK, "--engine", "xla", "--device", "abacus", "--quiet"),
+            "device='abacus' · expected 'cpu' or 'gpu' or 'tpu'",
+        ),
         (("forecast", "sold.csv", "--load", "prices.csv"), "'prices.csv' is not a"),
         (("forecast", "gone.csv", *WEEK[2:]), "no such file"),
     ],

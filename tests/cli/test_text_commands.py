@@ -9,6 +9,7 @@ import pytest
 
 from cli.command import Done, Run
 from pellucid import nn
+from pellucid.configuration import config
 from pellucid.text.model import TextModel
 
 TEXT = "the cat sat on the mat.\nthe dog sat on the log.\n" * 25
@@ -62,6 +63,21 @@ def test_generate_writes_on_from_a_prompt(trained: Done, pellucid: Run) -> None:
     assert first.error == ""
     assert first.output == again.output != other.output
     assert len(first.output) in (500, 501)
+
+
+def test_generate_runs_on_a_device_of_the_xla_engine(
+    trained: Done, pellucid: Run
+) -> None:
+    short = ("generate", "rhyme.pellucid", "--length", 20, "--quiet")
+    done = pellucid(*short, "--engine", "xla", "--device", "cpu")
+    assert done.code == 0, done.error
+    assert done.output == pellucid(*short).output
+    with config(engine="xla"):
+        done = pellucid(*short, "--device", "abacus")
+    assert "device='abacus'" in done.error
+    done = pellucid(*short, "--device", "cpu")
+    assert done.code == 2
+    assert "--device is for the xla engine · add --engine xla" in done.error
 
 
 def test_generate_says_what_it_cannot_do(trained: Done, pellucid: Run) -> None:

@@ -34,5 +34,5 @@ def test_the_pages_code_learns(
 def test_the_page_names_every_option_of_writing() -> None:
     options = {*re.findall(r"^\| `--([\w-]+) ", PAGE, re.M)}
     given = {*inspect.signature(generate.run).parameters}
-    others = {"model", "prompt", "engine", "quiet"}
+    others = {"model", "prompt", "engine", "device", "xla", "quiet"}
     assert {each.replace("-", "_") for each in options} == given - others

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pellucid.cli.devices import Device, Xla, computing_on
 from pellucid.cli.places import check_place
 from pellucid.errors import ArgumentError, message
 
@@ -92,6 +93,8 @@ def run(
     epochs: Epochs = None,
     seed: Seed = None,
     engine: Engine = None,
+    device: Device = None,
+    xla: Xla = None,
     out: Out = None,
     save: Save = None,
     load: Load = None,
@@ -113,14 +116,16 @@ def run(
     _check_places(file, out, save, load)
     series = {"time": time, "target": target, "horizon": horizon}
     if load is not None:
-        _refuse_beside_load({**series, **given, "known": known or None, "save": save})
+        others = {"known": known or None, "device": device, "xla": xla or None}
+        _refuse_beside_load({**series, **given, **others, "save": save})
         _go_on(file, load, out, as_json, quiet)
         return
     for name, value in series.items():
         if value is None:
             what = f"--{name} is missing"
             raise ArgumentError(message(what, hint=f"see {_HINTS[name]}"))
-    trained, ahead = _train(file, time, target, horizon, known or [], given, quiet)
+    with computing_on(engine, device, xla):
+        trained, ahead = _train(file, time, target, horizon, known or [], given, quiet)
     _keep(trained.model, ahead, out, save)
     if as_json:
         facts = {**trained.report.to_json(), "forecast": _rows(ahead)}

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from pellucid.cli.devices import Device, Xla, computing_on
+
 Model = Annotated[
     Path,
     typer.Argument(
@@ -36,7 +38,7 @@ TopP = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option(help="The same seed draws the same text.")]
-Engine = Annotated[str, typer.Option(help="What computes.")]
+Engine = Annotated[str | None, typer.Option(help="What computes.", show_default="auto")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Do not say how fast it was.")]
 
 
@@ -48,7 +50,9 @@ def run(
     top_k: TopK = None,
     top_p: TopP = None,
     seed: Seed = 0,
-    engine: Engine = "auto",
+    engine: Engine = None,
+    device: Device = None,
+    xla: Xla = None,
     quiet: Quiet = False,
 ) -> None:
     """Write text with a model, on and on, as it comes.
@@ -58,17 +62,19 @@ def run(
     from pellucid.runs.model import load_model
     from pellucid.text.model import TextModel
 
-    pieces = load_model(model, TextModel).write(
-        prompt,
-        length,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        seed=seed,
-        engine=engine,
-    )
-    start = time.perf_counter()
-    count = _stream(prompt, pieces)
+    loaded = load_model(model, TextModel)
+    with computing_on(engine, device, xla):
+        pieces = loaded.write(
+            prompt,
+            length,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+            engine=engine,
+        )
+        start = time.perf_counter()
+        count = _stream(prompt, pieces)
     if not quiet:
         _say(count, time.perf_counter() - start)
 
