@@ -463,15 +463,15 @@ ONES = np.ones((2, 5), bool)
             {"mask": ONES.T},
             r"mask is bool\[5,2\] .*\[batch, time\] = \[2, 5",
         ),
-        (GOOD, None, {"mask": ~ONES}, r"hides every step of sequence 0 .*try ~mask"),
+        (GOOD, None, {"mask": ~ONES}, r"hides every step of .* row 0, .*try ~mask"),
         (GOOD, None, {"lengths": [5]}, r"lengths are i64\[1\] .*one for each .*\[2\]"),
         (
             GOOD,
             None,
             {"lengths": [5, 0]},
-            r"sequence 1 is said to have length 0 .*1 to 5",
+            r"a sequence is said to have length 0 · row 1, .*1 to 5",
         ),
-        (GOOD, None, {"lengths": [6, 1]}, r"sequence 0 is said to have length 6"),
+        (GOOD, None, {"lengths": [6, 1]}, r"have length 6 · row 0, counted from 0"),
         (GOOD, None, {"mask": ONES, "lengths": [5, 5]}, r"got a mask and lengths"),
     ],
 )

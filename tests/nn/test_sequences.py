@@ -612,11 +612,11 @@ def test_the_page_of_the_documentation_runs(capsys: Any) -> None:
         ),
         (
             lambda: encoder_decoder()(SOURCE * 0, TARGET_IN),
-            "sequence 0 of the batch is padding alone, token 0 · .* leave out empty",
+            "a sequence is padding alone, token 0 · row 0, .* leave out empty",
         ),
         (
             lambda: encoder_decoder().decode(SOURCE, mask=SOURCE > 4),
-            "the mask hides every step of sequence 2",
+            "the mask hides every step of a sequence · row 2, counted from 0",
         ),
     ],
 )

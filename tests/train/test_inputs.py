@@ -88,6 +88,6 @@ def test_few_wide_rows_are_evaluated_at_a_time_and_give_the_same_means():
     labels = np.arange(150) % 2
     trainer = Trainer(model, nn.CrossEntropyLoss(), engine="numpy")
     found = trainer.evaluate(images, labels)["loss"]
-    assert sizes == [64, 22]  # a program for each size
+    assert sizes[1:] == [64, 22]  # a program for each size, once inputs are checked
     whole = F.cross_entropy(model.eval()(images), labels).item()
     assert found == pytest.approx(whole, rel=1e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,6 +25,7 @@ from pellucid.functional import (
     zeros,
 )
 from pellucid.ir.graph import Array, within
+from pellucid.nn.checks import place_of, verify
 from pellucid.nn.init import xavier_uniform
 from pellucid.nn.linear import Linear, positive
 from pellucid.nn.module import Module
@@ -350,22 +352,18 @@ def _check_mask(name: str, mask: Tensor, shapes: list[tuple[int, ...]]) -> None:
         raise ShapeError(
             message(f"{name} is {mask.type}", expected=f"expected {expected}")
         )
-    if mask.has_value:
-        _check_open(name, mask.value)
+    verify(mask, partial(_check_open, name=name))
 
 
-def _check_open(name: str, mask: Array) -> None:
+def _check_open(mask: Array, name: str) -> None:
     """Refuse a mask that leaves nothing to look at."""
     hides = (mask if mask.dtype == bool else mask == -math.inf).all(-1)
     if not hides.any():
         return
-    place = np.argwhere(hides)[0]
-    row = ", ".join(str(each) for each in place)
-    where_ = f"row {row}, counted from 0" if place.size else ""
     raise DataError(
         message(
             f"{name} hides every key",
-            where=where_,
+            where=place_of(np.argwhere(hides)[0]),
             expected="true means hidden, false means seen",
             hint="leave out empty sequences, or invert the mask: ~mask",
         )

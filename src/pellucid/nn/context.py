@@ -5,7 +5,7 @@ Knows paths, outputs and the new values of buffers. Refuses to know modules.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -25,10 +25,17 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Frame:
-    """Where the forward pass is: the path here, and every module's path."""
+    """Where the forward pass is: the path here, every module's path, its head here."""
 
     path: str
     paths: dict[int, str]
+    head: Callable[[], str]
+
+    @property
+    def layer(self) -> str:
+        """The layer in words: its path, and what it was made with."""
+        head = self.head()
+        return f"{self.path} ({head})" if self.path else head
 
 
 current_frame: ContextVar[Frame | None] = ContextVar("pellucid_frame", default=None)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from pellucid.errors import ArgumentError, ShapeError, message
 from pellucid.functional import expand_dims
+from pellucid.ir.graph import Array
+from pellucid.nn.checks import place_of, verify
 from pellucid.tensors import Tensor, as_tensor, tensor
 
 __all__ = ["steps_that_count"]
@@ -24,7 +27,7 @@ def steps_that_count(
         time, batch: the sizes of the sequences.
         alone: whether one sequence came without an axis of the batch.
 
-    Where a value is known it is checked that each sequence has a step that counts.
+    It is checked that each sequence has a step that counts.
 
     >>> steps_that_count(None, [2, 1], time=2, batch=2).value.tolist()
     [[True, True], [True, False]]
@@ -49,17 +52,21 @@ def _from_mask(mask: Tensor, shape: tuple[int, ...]) -> Tensor:
             )
         )
     real = mask if mask.dtype.kind == "b" else mask != 0
-    if real.has_value and not real.value.any(-1).all():
-        hidden = np.flatnonzero(~real.value.any(-1))
-        which = f"sequence {hidden[0]} of the batch" if len(shape) == 2 else "sequence"
+    verify(real, _check_steps)
+    return real
+
+
+def _check_steps(real: Array) -> None:
+    hidden = ~real.any(-1)
+    if hidden.any():
         raise ArgumentError(
             message(
-                f"the mask hides every step of {which}",
+                "the mask hides every step of a sequence",
+                where=place_of(np.argwhere(hidden)[0]),
                 expected="expected a step that counts in each",
                 hint="True marks what counts: try ~mask; or drop empty sequences",
             )
         )
-    return real
 
 
 def _from_lengths(lengths: Tensor, time: int, shape: tuple[int, ...]) -> Tensor:
@@ -70,19 +77,18 @@ def _from_lengths(lengths: Tensor, time: int, shape: tuple[int, ...]) -> Tensor:
                 expected=f"expected one for each sequence: {[*shape]}",
             )
         )
-    if lengths.has_value:
-        _check_lengths(lengths.value, time)
+    verify(lengths, partial(_check_lengths, time=time))
     steps = tensor(np.arange(time, dtype=np.int64))
     return steps < expand_dims(lengths.reshape(-1), 1)
 
 
-def _check_lengths(lengths: Any, time: int) -> None:
+def _check_lengths(lengths: Array, time: int) -> None:
     wrong = (lengths < 1) | (lengths > time) | (lengths != np.floor(lengths))
     if wrong.any():
         raise ArgumentError(
             message(
-                f"sequence {int(wrong.argmax())} is said to have length "
-                f"{lengths[wrong].flat[0]}",
+                f"a sequence is said to have length {lengths[wrong].flat[0]}",
+                where=place_of(np.argwhere(wrong)[0]),
                 expected=f"expected 1 to {time}, the steps of the input",
                 hint="drop empty sequences",
             )

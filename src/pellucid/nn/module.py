@@ -104,7 +104,7 @@ class Module(Specified):
                 try:
                     output = self.forward(*operands, **options)
                 except PellucidError as error:
-                    raise self._located(error, frame.path, operands) from error
+                    raise _located(error, frame, operands) from error
         finally:
             current_frame.reset(token)
         seen = outputs_seen.get()
@@ -115,32 +115,12 @@ class Module(Specified):
     def _next_frame(self) -> Frame:
         outer = current_frame.get()
         if outer is None:
-            return Frame("", {id(each): name for name, each in self.named_modules()})
+            paths = {id(each): name for name, each in self.named_modules()}
+            return Frame("", paths, self._head)
         own = outer.paths.get(id(self))
         if own is None:
             own = ".".join(filter(None, (outer.path, type(self).__name__)))
-        return Frame(own, outer.paths)
-
-    def _located(
-        self, error: PellucidError, path: str, operands: list[Any]
-    ) -> PellucidError:
-        """Say in which layer an error came up; the innermost one says it."""
-        if hasattr(error, "layer"):
-            return error
-        head = f"{path} ({self._head()})" if path else self._head()
-        types = [str(x.type) for x in operands if isinstance(x, Tensor)]
-        place = str(input_node(TensorType((), DTYPES["f32"]), "here").birth)
-        place = place.rpartition(" · ")[2] if ":" in place else ""
-        # An error of a gate has said the path and the line in `forward` already.
-        what = str(error).replace(f" · {path} · ", " · ")
-        text = message(
-            f"{head}: {what}",
-            where=f"input {', '.join(types)}" if types else "",
-            expected="" if _PLACE.search(what) else place,
-        )
-        located = type(error)(text)
-        located.layer = path  # type: ignore[attr-defined]
-        return located
+        return Frame(own, outer.paths, self._head)
 
     # --- what it owns ---
 
@@ -404,6 +384,25 @@ def evaluated(module: Module) -> Iterator[None]:
 
 
 # --- helpers ---------------------------------------------------------------------
+
+
+def _located(error: PellucidError, frame: Frame, operands: list[Any]) -> PellucidError:
+    """Say in which layer an error came up; the innermost one says it."""
+    if hasattr(error, "layer"):
+        return error
+    types = [str(x.type) for x in operands if isinstance(x, Tensor)]
+    place = str(input_node(TensorType((), DTYPES["f32"]), "here").birth)
+    place = place.rpartition(" · ")[2] if ":" in place else ""
+    # An error of a gate has said the path and the line in `forward` already.
+    what = str(error).replace(f" · {frame.path} · ", " · ")
+    text = message(
+        f"{frame.layer}: {what}",
+        where=f"input {', '.join(types)}" if types else "",
+        expected="" if _PLACE.search(what) else place,
+    )
+    located = type(error)(text)
+    located.layer = frame.path  # type: ignore[attr-defined]
+    return located
 
 
 def _found(name: str, value: Any, kind: type[Kind]) -> Iterator[tuple[str, Kind]]:

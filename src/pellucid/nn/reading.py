@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from pellucid.errors import ArgumentError, ShapeError, message
 from pellucid.ir.graph import Array
+from pellucid.nn.checks import place_of, verify
 from pellucid.nn.embedding import Embedding
 from pellucid.nn.masks import steps_that_count
 from pellucid.tensors import Tensor
@@ -68,18 +70,19 @@ def steps_to_read(
     """
     if mask is None and lengths is None and padding_idx is not None and x.ndim == 2:
         mask = x != padding_idx
-        _check_read(mask, padding_idx)
+        verify(mask, partial(_check_read, padding_idx=padding_idx))
     real = steps_that_count(mask, lengths, x.shape[1], x.shape[0])
     return None if real is None else real.T
 
 
-def _check_read(mask: Tensor, padding_idx: int) -> None:
-    """Refuse a sequence of padding alone, where the tokens are known."""
-    if mask.has_value and not mask.value.any(1).all():
-        row = int(mask.value.any(1).argmin())
+def _check_read(real: Array, padding_idx: int) -> None:
+    """Refuse a sequence of padding alone."""
+    empty = ~real.any(1)
+    if empty.any():
         raise ArgumentError(
             message(
-                f"sequence {row} of the batch is padding alone, token {padding_idx}",
+                f"a sequence is padding alone, token {padding_idx}",
+                where=place_of(np.argwhere(empty)[0]),
                 expected="expected another token in each",
                 hint="leave out empty sequences",
             )

@@ -21,6 +21,7 @@ from pellucid.train.checkpoint import Progress
 from pellucid.train.columns import Data, rows_of
 from pellucid.train.events import Event, JsonLines, Printer, Subscriber
 from pellucid.train.history import History
+from pellucid.train.input_checks import InputChecks
 from pellucid.train.loop import Loop, LostNumberError, Settings
 from pellucid.train.metrics import Metric, resolve_metrics
 from pellucid.train.objective import Objective, weights_of
@@ -91,6 +92,7 @@ class Trainer:
         self._may_miss = objective.named if _is_masked(missing) else None
         self.seed = seed
         self.programs = Programs(recipe, engine_named(engine, **options))
+        self._checks = InputChecks(recipe)
         self.progress: Progress | None = None
         self._journal = Journal()
         self._subscribers: list[Subscriber] = []
@@ -187,6 +189,9 @@ class Trainer:
         batch = min(batch_size or rows, rows)
         plan = Plan(train, batch, shuffle, self.seed, epoch_rows)
         self._check_targets(progress.state, data)
+        self._checks.run(data)
+        if held is not None and train is data:
+            self._checks.run(held, "validation")
         check_alike(data, progress.state, engine)
         settings = Settings(
             epochs,
@@ -272,6 +277,7 @@ class Trainer:
         engine = self.programs.engine
         data = prepare(*given, engine=engine, losses=self._may_miss)
         check_names(data, self.programs.recipe.objective)
+        self._checks.run(data)
         return self.programs.evaluate(self._current(), data)
 
     def predict(self, X: Any) -> Any:
@@ -280,6 +286,7 @@ class Trainer:
         if answer is not None:
             return answer
         state, data = self._current(), named_inputs(X, self._dtype)
+        self._checks.run(data)
         found = self.programs.predict(state, data)
         self._answers.prepare(X, self._dtype, state, data)
         return found
