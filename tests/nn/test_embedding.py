@@ -13,6 +13,7 @@ import pellucid as pel
 from pellucid import nn, optim
 from pellucid.errors import ArgumentError, DataError, DTypeError, EngineError
 from pellucid.random import key_of, keys_from
+from pellucid.tensors import Tensor
 
 RNG = np.random.default_rng(0)
 
@@ -99,23 +100,61 @@ def test_a_token_outside_the_vocabulary_is_named() -> None:
         layer(np.array([[1, 7]]))
     assert str(caught.value).startswith(
         "Embedding(num_embeddings=5, embedding_dim=2): token 7 is not in the vocabulary"
-        " · expected 0 to 4 · try num_embeddings=8, or map unknown tokens to one of"
+        " · row 0, position 1, counted from 0 · expected 0 to 4 · try num_embeddings=8,"
+        " or map unknown tokens to one of"
     )
     with pytest.raises(DataError, match=r"token -1 .* number the tokens from 0"):
         layer(np.array([-1, 2]))
 
 
+class Shifted(nn.Module):
+    """Numbers that become tokens on their way."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(x.shape[0], 2) + 1
+
+
 @pytest.mark.parametrize("engine", ["numpy", "llvm"])
-def test_a_token_outside_the_vocabulary_stops_a_program(engine: str) -> None:
-    model = nn.Sequential(nn.Embedding(5, 2), nn.Flatten(), nn.Linear(4, 1))
-    trainer = pel.Trainer(model, nn.MSELoss(), engine=engine)
-    with pytest.raises(EngineError, match=r"index 5 is outside · 0 · .*test_embedding"):
-        trainer.predict(np.array([[1, 2], [3, 5]]))
+@pytest.mark.parametrize("in_front", [(), (nn.Flatten(),), (Shifted(),)])
+def test_a_token_outside_the_vocabulary_is_named_by_its_row(
+    engine: str, in_front: Any
+) -> None:
+    layers = [*in_front, nn.Embedding(9, 2), nn.Flatten(), nn.Linear(4, 1)]
+    trainer = pel.Trainer(nn.Sequential(*layers), nn.MSELoss(), engine=engine)
+    X, y = np.ones((3000, 2), np.int64), np.zeros((3000, 1))
+    trainer.fit(X, y, epochs=1, verbose=0)
+    X[2345, 1] = 99
+    token = 99 + sum(isinstance(each, Shifted) for each in in_front)
+    words = (
+        rf"token {token} is not in the vocabulary · row 2345, position 1, counted from "
+        rf"0 · expected 0 to 8 · try num_embeddings={token + 1}"
+    )
+    for call in (
+        lambda: trainer.predict(X),
+        lambda: trainer.evaluate(X, y),
+        lambda: trainer.fit(X, y, verbose=0),
+    ):
+        with pytest.raises(DataError, match=words):
+            call()
+
+
+def test_a_token_that_a_trained_layer_makes_stops_a_program() -> None:
+    class Chosen(nn.Module):
+        def __init__(self) -> None:
+            self.scores, self.vectors = nn.Linear(2, 9), nn.Embedding(5, 2)
+            self.scores.bias.value = np.arange(9) * 10.0
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.vectors(pel.functional.argmax(self.scores(x), -1))
+
+    trainer = pel.Trainer(Chosen(), nn.MSELoss())
+    with pytest.raises(EngineError, match=r"index 8 is outside · .*test_embedding"):
+        trainer.predict(np.zeros((3, 2)))
 
 
 def test_a_token_outside_the_vocabulary_is_named_before_training() -> None:
     model = nn.Sequential(nn.Embedding(5, 2), nn.Flatten(), nn.Linear(4, 1))
-    words = "token 5 is not in the vocabulary · expected 0 to 4 · try num_embeddings=6"
+    words = "token 5 is .* · row 1, position 1, .* · expected 0 to 4 · try num_embeddi"
     with pytest.raises(DataError, match=words):
         pel.Trainer(model, nn.MSELoss()).fit([[1, 2], [3, 5]], np.zeros((2, 1)))
 

@@ -195,7 +195,7 @@ def test_arguments_that_make_no_model_are_named(make: Any, words: str) -> None:
 
 @every_model
 def test_a_token_outside_of_the_vocabulary_is_named(kind: str) -> None:
-    with pytest.raises(DataError, match=r"embedding .* token 7 is not in the voc"):
+    with pytest.raises(DataError, match=r"LanguageModel\(.*: token 7 is not in"):
         SMALL[kind]()(np.array([[3, 7]]))
 
 

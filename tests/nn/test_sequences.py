@@ -690,16 +690,18 @@ def test_a_token_outside_of_the_vocabulary_is_named(call: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "words"),
+    ("make", "X", "words"),
     [
-        (lambda: nn.SequenceToSequence(5, 3, 5, embedding_dim=2), "input_size=7"),
-        (lambda: nn.SequenceToVector(5, 3, 5, embedding_dim=2), "input_size=7"),
-        (lambda: nn.EncoderDecoder(5, 5, 4), "source_size=7"),
+        (lambda: nn.SequenceToSequence(5, 3, 5, embedding_dim=2), SOURCE, "input"),
+        (lambda: nn.SequenceToVector(5, 3, 5, embedding_dim=2), SOURCE, "input"),
+        (lambda: nn.EncoderDecoder(5, 9, 4), (SOURCE, TARGET_IN), "source"),
+        (lambda: nn.EncoderDecoder(9, 5, 4), (TARGET_IN, SOURCE), "target"),
     ],
 )
 def test_a_token_outside_the_vocabulary_is_named_before_training(
-    make: Any, words: str
+    make: Any, X: Any, words: str
 ) -> None:
     trainer = pel.Trainer(make(), nn.CrossEntropyLoss(axis=-1))
-    with pytest.raises(DataError, match=f"token 6 is not in .* to 4 · try {words}"):
-        trainer.fit(SOURCE, SOURCE)
+    said = rf"token 6 is .* · row 0, position 3, .* to 4 · try {words}_size=7"
+    with pytest.raises(DataError, match=said):
+        trainer.fit(X, SOURCE)

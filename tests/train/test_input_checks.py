@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pellucid import nn, optim
+from pellucid.data import Windows
 from pellucid.errors import ArgumentError, DataError, PellucidError
 from pellucid.functional import concat
 from pellucid.tensors import Tensor
@@ -203,3 +204,21 @@ def test_a_mask_of_a_query_is_not_confused_with_one_of_rows() -> None:
     masks[BAD, 2] = True
     with pytest.raises(DataError, match=f"attn_mask .* row {BAD}, position 2, counted"):
         trainer.predict((X, masks))
+
+
+def test_a_window_with_a_token_that_does_not_exist_is_named() -> None:
+    text = np.tile(np.arange(6), 500)
+    trainer = Trainer(
+        nn.RecurrentLanguageModel(6, "gru", width=4), nn.CrossEntropyLoss(axis=-1)
+    )
+    trainer.fit(Windows(text, 10, targets="shifted"), epochs=1, verbose=0)
+    text[2222] = 6
+    bad = Windows(text, 10, targets="shifted")
+    words = "token 6 is not in the vocabulary · row 2213, position 9, counted from 0"
+    for call in (
+        lambda: trainer.fit(bad, validation=0.2, verbose=0),
+        lambda: trainer.evaluate(bad),
+        lambda: trainer.predict(bad),
+    ):
+        with pytest.raises(DataError, match=words):
+            call()

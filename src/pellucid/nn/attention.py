@@ -355,7 +355,7 @@ def _check_mask(name: str, mask: Tensor, shapes: list[tuple[int, ...]]) -> None:
     verify(mask, partial(_check_open, name=name))
 
 
-def _check_open(mask: Array, name: str) -> None:
+def _check_open(mask: Array, first: int, name: str) -> None:
     """Refuse a mask that leaves nothing to look at."""
     hides = (mask if mask.dtype == bool else mask == -math.inf).all(-1)
     if not hides.any():
@@ -363,7 +363,7 @@ def _check_open(mask: Array, name: str) -> None:
     raise DataError(
         message(
             f"{name} hides every key",
-            where=place_of(np.argwhere(hides)[0]),
+            where=place_of(np.argwhere(hides)[0], first),
             expected="true means hidden, false means seen",
             hint="leave out empty sequences, or invert the mask: ~mask",
         )

@@ -11,12 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from pellucid.ir.graph import Array
 from pellucid.nn.context import current_frame
 from pellucid.tensors import Tensor
 
-__all__ = ["Check", "checks_noted", "place_of", "verify"]
+__all__ = ["Check", "Test", "checks_noted", "place_of", "verify"]
+
+
+Test: TypeAlias = Callable[[Array, int], None]
+"""Raises for rows that are not allowed; takes them and the number of the first."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Check:
     """A test that a layer, which is named in words, makes of a value."""
 
     value: Tensor
-    test: Callable[[Array], None]
+    test: Test
     layer: str
 
 
@@ -42,10 +47,10 @@ def checks_noted() -> Iterator[list[Check]]:
         _noted.reset(token)
 
 
-def verify(value: Tensor, test: Callable[[Array], None]) -> None:
+def verify(value: Tensor, test: Test) -> None:
     """Test a value where it is known; else note the test where tests are collected.
 
-    `test` raises for what is not allowed. It may be given more rows than `value` has.
+    The test may be made of more rows than `value` has, or of fewer.
 
     >>> from pellucid.ir.types import TensorType
     >>> from pellucid.tracing import symbol
@@ -55,7 +60,7 @@ def verify(value: Tensor, test: Callable[[Array], None]) -> None:
     Tensor(i64[3], symbol)
     """
     if value.has_value:
-        test(value.value)
+        test(value.value, 0)
         return
     noted = _noted.get()
     if noted is not None:
@@ -63,17 +68,19 @@ def verify(value: Tensor, test: Callable[[Array], None]) -> None:
         noted.append(Check(value, test, "" if frame is None else frame.layer))
 
 
-def place_of(index: Sequence[int]) -> str:
-    """Say where in a batch something stands: its row, and its position there.
+def place_of(index: Sequence[int], first: int) -> str:
+    """Say where something stands: its row, and its position there.
 
-    >>> place_of((4,)), place_of((4, 2)), place_of((4, 2, 7)), place_of(())
-    ('row 4, counted from 0', 'row 4, position 2, counted from 0', \
-'row 4, position (2, 7), counted from 0', '')
+    `first` is the number of the row that the index counts from.
+
+    >>> place_of((4,), 0), place_of((4, 2), 100), place_of((4, 2, 7), 0)
+    ('row 4, counted from 0', 'row 104, position 2, counted from 0', \
+'row 4, position (2, 7), counted from 0')
     """
     if not len(index):
         return ""
     row, *inner = map(int, index)
     if not inner:
-        return f"row {row}, counted from 0"
+        return f"row {row + first}, counted from 0"
     position = inner[0] if len(inner) == 1 else tuple(inner)
-    return f"row {row}, position {position}, counted from 0"
+    return f"row {row + first}, position {position}, counted from 0"

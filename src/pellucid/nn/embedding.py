@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ from pellucid.dtypes import DType, as_dtype, is_float, is_integer
 from pellucid.errors import ArgumentError, DataError, DTypeError, message
 from pellucid.functional import stop_gradient, take, where
 from pellucid.ir.graph import Array
+from pellucid.nn.checks import place_of, verify
 from pellucid.nn.init import normal
 from pellucid.nn.linear import positive
-from pellucid.nn.module import Module, Targets
+from pellucid.nn.module import Module
 from pellucid.random import next_key
-from pellucid.tensors import Parameter, Tensor, as_tensor
+from pellucid.tensors import Parameter, Tensor
 
 __all__ = ["Embedding", "check_tokens"]
 
@@ -72,10 +74,6 @@ class Embedding(Module):
         """The initialiser."""
         return f"normal, standard deviation {self._std:g}"
 
-    def adapt(self, inputs: Array, targets: Targets = None) -> None:
-        """Check the tokens to train on."""
-        check_tokens(as_tensor(inputs), self.num_embeddings)
-
     def forward(self, tokens: Tensor) -> Tensor:
         """Return the vector of each token."""
         check_tokens(tokens, self.num_embeddings)
@@ -101,7 +99,7 @@ def _padding(given: Any, size: int) -> int | None:
 
 
 def check_tokens(tokens: Tensor, size: int, name: str = "num_embeddings") -> None:
-    """Raise for tokens that are no integers, or, where known, none of so many.
+    """Raise for tokens that are no integers, or none of so many.
 
     `name` is what the size is called where it can be changed.
     """
@@ -112,20 +110,21 @@ def check_tokens(tokens: Tensor, size: int, name: str = "num_embeddings") -> Non
                 hint="pass the tokens as an integer array: X.astype('int64')",
             )
         )
-    if tokens.has_value and tokens.size:
-        _check_range(tokens.value, size, name)
+    verify(tokens, partial(_check_range, size=size, name=name))
 
 
-def _check_range(tokens: Array, size: int, name: str) -> None:
-    low, high = int(tokens.min()), int(tokens.max())
-    if low >= 0 and high < size:
+def _check_range(tokens: Array, first: int, size: int, name: str) -> None:
+    if not tokens.size or (tokens.min() >= 0 and tokens.max() < size):
         return
-    hint = "number the tokens from 0"
+    low, high = int(tokens.min()), int(tokens.max())
+    wrong, hint = low, "number the tokens from 0"
     if low >= 0:
+        wrong = high
         hint = f"try {name}={high + 1}, or map unknown tokens to one of their own"
     raise DataError(
         message(
-            f"token {low if low < 0 else high} is not in the vocabulary",
+            f"token {wrong} is not in the vocabulary",
+            where=place_of(np.argwhere(tokens == wrong)[0], first),
             expected=f"expected 0 to {size - 1}",
             hint=hint,
         )

@@ -20,9 +20,9 @@ from pellucid.functional import (
 )
 from pellucid.ir.graph import Array, within
 from pellucid.nn.decoding import BLOCK, Hypotheses, Search, traced_back
-from pellucid.nn.embedding import Embedding, check_tokens
+from pellucid.nn.embedding import Embedding
 from pellucid.nn.linear import Linear, positive
-from pellucid.nn.module import Module, Targets
+from pellucid.nn.module import Module
 from pellucid.nn.programs import Programs
 from pellucid.nn.reading import steps_to_read, vectors_of
 from pellucid.nn.recurrent import layers_named
@@ -211,13 +211,6 @@ class EncoderDecoder(Module):
             raise ArgumentError(message(said, expected="expected three unlike tokens"))
         self.start_token, self.end_token, self.padding_idx = start, end, padding
 
-    def adapt(self, inputs: Array, targets: Targets = None) -> None:
-        """Check the tokens of the sources to train on."""
-        self._check_source(as_tensor(inputs))
-
-    def _check_source(self, source: Tensor) -> None:
-        check_tokens(source, self.source_embedding.num_embeddings, "source_size")
-
     # --- reading and writing ---
 
     def forward(
@@ -262,12 +255,14 @@ class EncoderDecoder(Module):
         outputs, _ = self.decoder(vectors, read.state)
         return read, outputs
 
-    def _vectors(self, tokens: Tensor, embedding: Embedding) -> Tensor:
-        vectors = vectors_of(tokens, embedding, embedding.num_embeddings)
+    def _vectors(
+        self, tokens: Tensor, embedding: Embedding, name: str = "target_size"
+    ) -> Tensor:
+        vectors = vectors_of(tokens, embedding, embedding.num_embeddings, name)
         return dropout(vectors, self._rate, self.training)
 
     def _encode(self, source: Tensor, lengths: Any, mask: Any) -> Read:
-        vectors = self._vectors(source, self.source_embedding)
+        vectors = self._vectors(source, self.source_embedding, "source_size")
         real = steps_to_read(source, lengths, mask, self.padding_idx)
         memory, state = self.encoder(vectors, mask=real)
         return Read(memory, map_leaves(self._side_by_side, state), real)
@@ -358,8 +353,7 @@ class EncoderDecoder(Module):
         taste: Sequence[Array] = (),
     ) -> Hypotheses:
         given = as_tensor(source)
-        self._check_source(given)
-        vectors_of(given, self.source_embedding, 0)
+        vectors_of(given, self.source_embedding, 0, "source_size")
         real = steps_to_read(given, lengths, mask, self.padding_idx)
         assert real is not None
         memory, keys, state = self._programs.run(

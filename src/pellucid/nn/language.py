@@ -16,14 +16,13 @@ import numpy as np
 from pellucid.dtypes import DType
 from pellucid.errors import ArgumentError, message
 from pellucid.functional import dropout, expand_dims, linear, zeros
-from pellucid.ir.graph import Array
 from pellucid.nn.embedding import Embedding, check_tokens
 from pellucid.nn.linear import Linear, positive
-from pellucid.nn.module import Module, Targets
+from pellucid.nn.module import Module
 from pellucid.nn.norm import LayerNorm
 from pellucid.nn.recurrent import layers_named
 from pellucid.nn.transformer import TransformerEncoder, TransformerEncoderLayer
-from pellucid.tensors import Tensor, as_tensor, tensor
+from pellucid.tensors import Tensor, tensor
 
 __all__ = ["LanguageModel", "RecurrentLanguageModel", "TransformerLanguageModel"]
 
@@ -36,10 +35,6 @@ class LanguageModel(Module):
     A subclass has `forward`, from tokens to scores, and the same a token at a time:
     `first_state` and `step`.
     """
-
-    def adapt(self, inputs: Array, targets: Targets = None) -> None:
-        """Check the tokens to train on."""
-        check_tokens(as_tensor(inputs), self.vocabulary_size, "vocabulary_size")
 
     def first_state(self, batch: int = 1) -> State:
         """Return the state before the first token, a tree of tensors."""
@@ -64,6 +59,7 @@ class LanguageModel(Module):
         self.head = None if tied else Linear(width, vocabulary_size, dtype=dtype)
 
     def _embedded(self, tokens: Tensor) -> Tensor:
+        check_tokens(tokens, self.vocabulary_size, "vocabulary_size")
         return dropout(self.embedding(tokens), self._dropout, self.training)
 
     def _scores(self, x: Tensor) -> Tensor:

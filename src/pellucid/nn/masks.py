@@ -56,13 +56,13 @@ def _from_mask(mask: Tensor, shape: tuple[int, ...]) -> Tensor:
     return real
 
 
-def _check_steps(real: Array) -> None:
+def _check_steps(real: Array, first: int) -> None:
     hidden = ~real.any(-1)
     if hidden.any():
         raise ArgumentError(
             message(
                 "the mask hides every step of a sequence",
-                where=place_of(np.argwhere(hidden)[0]),
+                where=place_of(np.argwhere(hidden)[0], first),
                 expected="expected a step that counts in each",
                 hint="True marks what counts: try ~mask; or drop empty sequences",
             )
@@ -82,13 +82,13 @@ def _from_lengths(lengths: Tensor, time: int, shape: tuple[int, ...]) -> Tensor:
     return steps < expand_dims(lengths.reshape(-1), 1)
 
 
-def _check_lengths(lengths: Array, time: int) -> None:
+def _check_lengths(lengths: Array, first: int, time: int) -> None:
     wrong = (lengths < 1) | (lengths > time) | (lengths != np.floor(lengths))
     if wrong.any():
         raise ArgumentError(
             message(
                 f"a sequence is said to have length {lengths[wrong].flat[0]}",
-                where=place_of(np.argwhere(wrong)[0]),
+                where=place_of(np.argwhere(wrong)[0], first),
                 expected=f"expected 1 to {time}, the steps of the input",
                 hint="drop empty sequences",
             )

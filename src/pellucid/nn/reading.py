@@ -10,7 +10,7 @@ import numpy as np
 from pellucid.errors import ArgumentError, ShapeError, message
 from pellucid.ir.graph import Array
 from pellucid.nn.checks import place_of, verify
-from pellucid.nn.embedding import Embedding
+from pellucid.nn.embedding import Embedding, check_tokens
 from pellucid.nn.masks import steps_that_count
 from pellucid.tensors import Tensor
 
@@ -34,8 +34,11 @@ def shift_right(targets: Any, start: float = 0) -> Array:
     return np.concatenate([np.full_like(array[:, :1], start), array[:, :-1]], 1)
 
 
-def vectors_of(x: Tensor, embedding: Embedding | None, width: int) -> Tensor:
-    """Return checked sequences as `[batch, time, …]`, tokens as their vectors."""
+def vectors_of(x: Tensor, embedding: Embedding | None, width: int, name: str) -> Tensor:
+    """Return checked sequences as `[batch, time, …]`, tokens as their vectors.
+
+    `name` is what the model calls the size of the vocabulary.
+    """
     rank, form = (2, "[batch, time] of tokens")
     if embedding is None:
         rank, form = (3, f"[batch, time, {width}]")
@@ -57,6 +60,7 @@ def vectors_of(x: Tensor, embedding: Embedding | None, width: int) -> Tensor:
         )
     if embedding is None:
         return x
+    check_tokens(x, embedding.num_embeddings, name)
     vectors: Tensor = embedding(x)
     return vectors
 
@@ -75,14 +79,14 @@ def steps_to_read(
     return None if real is None else real.T
 
 
-def _check_read(real: Array, padding_idx: int) -> None:
+def _check_read(real: Array, first: int, padding_idx: int) -> None:
     """Refuse a sequence of padding alone."""
     empty = ~real.any(1)
     if empty.any():
         raise ArgumentError(
             message(
                 f"a sequence is padding alone, token {padding_idx}",
-                where=place_of(np.argwhere(empty)[0]),
+                where=place_of(np.argwhere(empty)[0], first),
                 expected="expected another token in each",
                 hint="leave out empty sequences",
             )

@@ -28,7 +28,7 @@ from pellucid.functional import (
 from pellucid.ir.graph import Array
 from pellucid.nn.embedding import Embedding, check_tokens
 from pellucid.nn.linear import Linear, positive
-from pellucid.nn.module import Module, Targets
+from pellucid.nn.module import Module
 from pellucid.nn.programs import Programs
 from pellucid.nn.reading import steps_to_read, vectors_of
 from pellucid.nn.recurrent import layers_named
@@ -156,13 +156,8 @@ class _Reader(_Sequences):
         tokens = embedding_dim, padding_idx
         self._start(sizes, cell, num_layers, dropout, *tokens, bidirectional, dtype)
 
-    def adapt(self, inputs: Array, targets: Targets = None) -> None:
-        """Check the tokens to train on."""
-        if self.embedding is not None:
-            check_tokens(as_tensor(inputs), self.input_size, "input_size")
-
     def _read(self, x: Tensor, lengths: Any, mask: Any) -> tuple[Tensor, State]:
-        vectors = vectors_of(x, self.embedding, self.input_size)
+        vectors = vectors_of(x, self.embedding, self.input_size, "input_size")
         real = steps_to_read(x, lengths, mask, self._padding)
         found: tuple[Tensor, State] = self.recurrent(vectors, mask=real)
         return found
@@ -203,7 +198,7 @@ class _Reader(_Sequences):
         self._check_turns()
         taste = self._taste(temperature, top_k, top_p, seed)
         given = _numbers(x, self.embedding, self.head)
-        vectors_of(as_tensor(given), self.embedding, self.input_size)
+        vectors_of(as_tensor(given), self.embedding, self.input_size, "input_size")
         real = steps_to_read(as_tensor(given), lengths, None, self._padding)
         mask = [] if real is None else [real.value]
 
@@ -367,7 +362,8 @@ class VectorToSequence(_Sequences):
         state = self._first_state(vector)
         if previous is None:
             return self._alone(vector, state, self.length)[0]
-        steps = vectors_of(as_tensor(previous), self.embedding, self.input_size)
+        read, width = as_tensor(previous), self.input_size
+        steps = vectors_of(read, self.embedding, width, "output_size")
         if steps.shape[0] != vector.shape[0]:
             raise ShapeError(
                 message(

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.data.windows import Slices
+from pellucid.data.windows import Column, Slices
 from pellucid.engines.numpy_ import NumpyEngine
 from pellucid.engines.program import Program
 from pellucid.errors import PellucidError
@@ -46,21 +46,20 @@ class InputChecks:
     def run(self, data: Data, of: str = "") -> None:
         """Raise what a layer would raise for its inputs; rows are those of the data.
 
-        Nothing is asked of windows, nor of one array of floats. `of` names the data.
+        Nothing is asked of one array of floats. `of` names the data.
         """
         inputs = {k: each for k, each in data.items() if k.split(".")[0] == "x"}
-        arrays = [each for each in inputs.values() if not isinstance(each, Slices)]
-        floats = len(inputs) == 1 and all(each.dtype.kind == "f" for each in arrays)
-        if floats or len(arrays) < len(inputs):
+        if len(inputs) == 1 and all(each.dtype.kind == "f" for each in inputs.values()):
             return
-        kind = tuple((k, each.shape[1:], each.dtype) for k, each in inputs.items())
+        kind = tuple(
+            (name, each.shape[1:], each.dtype, isinstance(each, Slices))
+            for name, each in inputs.items()
+        )
         if kind not in self._noted:
-            types = [TensorType((_BLOCK, *shape), dtype) for _, shape, dtype in kind]
-            heads = [symbol(each, name) for each, name in zip(types, inputs)]
-            self._noted[kind] = _Noted.of(self._recipe, heads)
-        for check, value in self._noted[kind].on(arrays):
+            self._noted[kind] = _Noted.of(self._recipe, inputs)
+        for check, value, first in self._noted[kind].on(list(inputs.values())):
             try:
-                check.test(value)
+                check.test(value, first)
             except PellucidError as error:
                 said = ": ".join(filter(None, (of, check.layer, str(error))))
                 raise type(error)(said) from None
@@ -79,35 +78,37 @@ class _Noted:
     used: list[int]
 
     @classmethod
-    def of(cls, recipe: Recipe, heads: Sequence[Tensor]) -> _Noted:
-        """Return the tests of a model that these inputs decide, and nothing else."""
+    def of(cls, recipe: Recipe, inputs: Data) -> _Noted:
+        """Return the tests of a model that such inputs decide, and nothing else."""
+        heads = [
+            symbol(TensorType((_BLOCK, *each.shape[1:]), each.dtype), name)
+            for name, each in inputs.items()
+        ]
         number = {each.node: i for i, each in enumerate(heads)}
-        noted = [each for each in _called(recipe, heads) if _decided(each, number)]
-        parts: tuple[list[Check], list[Check]] = [], []
-        for each in noted:
-            parts[each.value.node in number].append(each)
-        derived, direct = parts
+        arrays = [not isinstance(each, Slices) for each in inputs.values()]
+        direct, derived = [], []
+        for check in _called(recipe, heads):
+            i = number.get(check.value.node)
+            if i is not None and arrays[i]:
+                direct.append((check, i))
+            elif _decided(check, number):
+                derived.append(check)
         values = [each.value for each in derived]
         needed = set(toposort([each.node for each in values]))
         used = [i for node, i in number.items() if node in needed]
         graph = graph_of([heads[i] for i in used], values)
-        known = [(each, number[each.value.node]) for each in direct]
-        return cls(known, derived, NumpyEngine().compile(graph), used)
+        return cls(direct, derived, NumpyEngine().compile(graph), used)
 
-    def on(self, arrays: Sequence[Array]) -> Iterator[tuple[Check, Array]]:
-        """Return each test with its value for all rows of some inputs."""
-        yield from ((check, arrays[i]) for check, i in self.direct)
-        if self.derived:
-            yield from zip(self.derived, self._values([arrays[i] for i in self.used]))
-
-    def _values(self, arrays: Sequence[Array]) -> list[Array]:
-        rows = len(arrays[0])
-        blocks = []
-        for first in range(0, rows, _BLOCK):
+    def on(self, inputs: Sequence[Column]) -> Iterator[tuple[Check, Array, int]]:
+        """Return each test, what it is made of, and the number of the first row."""
+        yield from ((check, np.asarray(inputs[i]), 0) for check, i in self.direct)
+        rows = len(inputs[0])
+        for first in range(0, rows if self.derived else 0, _BLOCK):
             # The last row fills the last block up.
             at = np.minimum(np.arange(first, first + _BLOCK), rows - 1)
-            blocks.append(self.program(*(each[at] for each in arrays)))
-        return [np.concatenate(parts)[:rows] for parts in zip(*blocks)]
+            found = self.program(*(np.asarray(inputs[i][at]) for i in self.used))
+            for check, value in zip(self.derived, found):
+                yield check, value[: rows - first], first
 
 
 def _called(recipe: Recipe, inputs: Sequence[Tensor]) -> list[Check]:

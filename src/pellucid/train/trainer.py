@@ -188,10 +188,10 @@ class Trainer:
         rows = epoch_rows or len(next(iter(train.values())))
         batch = min(batch_size or rows, rows)
         plan = Plan(train, batch, shuffle, self.seed, epoch_rows)
-        self._check_targets(progress.state, data)
         self._checks.run(data)
         if held is not None and train is data:
             self._checks.run(held, "validation")
+        self._check_targets(progress.state, data)
         check_alike(data, progress.state, engine)
         settings = Settings(
             epochs,
