@@ -91,6 +91,125 @@ def test_it_is_saved_and_loaded(tmp_path: Any) -> None:
     np.testing.assert_array_equal(again.weight.value, layer.weight.value)
 
 
+# --- vectors that are not longer than some length --------------------------------
+
+
+def shortened(weight: Any, tokens: Any, max_norm: float, p: float) -> Any:
+    """Return a weight whose rows that are looked up are no longer than `max_norm`."""
+    weight = weight.copy()
+    for token in np.unique(tokens):
+        norm = np.linalg.norm(weight[token], p)
+        if norm > max_norm:
+            weight[token] *= max_norm / (norm + 1e-7)
+    return weight
+
+
+def drawn(max_norm: float = 1.0, norm_type: float = 2.0, **more: Any) -> nn.Embedding:
+    layer = nn.Embedding(
+        9, 3, dtype="f64", max_norm=max_norm, norm_type=norm_type, **more
+    )
+    layer.weight.value = np.random.default_rng(5).normal(size=(9, 3))
+    layer.weight.value[0] = 0.0
+    return layer
+
+
+@pytest.mark.parametrize("p", [2, 1.0, 3.0, 0.5, np.inf])
+def test_vectors_that_are_looked_up_are_shortened(p: float) -> None:
+    layer, tokens = drawn(1.2, p), np.array([[3, 0, 3], [1, 7, 0]])
+    before = layer.weight.value
+    expected = shortened(before, tokens, 1.2, p)
+    assert 0 < (expected != before).any(1).sum() < len(expected)
+    layer.eval()
+    np.testing.assert_allclose(layer(tokens).value, expected[tokens], rtol=1e-12)
+    assert layer.weight.value is before
+    layer.train()
+    y = layer(tokens)
+    np.testing.assert_allclose(layer.weight.value, expected, rtol=1e-12)
+    np.testing.assert_allclose(y.value, expected[tokens], rtol=1e-12)
+    g = RNG.normal(size=y.shape)
+    (y * g).sum().backward()
+    wanted = np.zeros((9, 3))
+    np.add.at(wanted, tokens, g)
+    np.testing.assert_allclose(layer.weight.grad, wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "llvm"])
+def test_training_starts_each_update_from_the_shortened_weight(engine: str) -> None:
+    """Beside the same training written by hand, with decay of the whole weight."""
+    rate, decay = 0.3, 0.1
+    X, y = RNG.integers(1, 9, (10, 2)), RNG.normal(size=(10, 1)) * 4
+    X[:, 1] = 0
+    model = nn.Sequential(drawn(padding_idx=0), nn.Flatten(), nn.Linear(6, 1).to("f64"))
+    w, a, b = (each.value.copy() for each in model.parameters())
+    trainer = pel.Trainer(
+        model,
+        nn.MSELoss(),
+        optim.SGD(lr=rate, weight_decay=decay),
+        engine=engine,
+    )
+    trainer.fit(X, y, epochs=3, batch_size=4, shuffle=False, verbose=0)
+    for _ in range(3):
+        for rows in (slice(0, 4), slice(4, 8), slice(8, 10)):
+            tokens, target = X[rows], y[rows]
+            w = shortened(w, tokens, 1.0, 2)
+            h = w[tokens].reshape(-1, 6)
+            up = 2 * (h @ a.T + b - target) / len(target)
+            dh, dw = (up @ a).reshape(-1, 2, 3), np.zeros_like(w)
+            np.add.at(dw, tokens, dh)
+            dw[0] = 0
+            w = w - rate * (dw + decay * w)
+            a, b = a - rate * (up.T @ h + decay * a), b - rate * (up.sum(0) + decay * b)
+    for found, expected in zip(model.parameters(), (w, a, b)):
+        np.testing.assert_allclose(found.value, expected, rtol=1e-9, atol=1e-12)
+    # What was not looked up since the last update may be longer: predictions are not.
+    h = shortened(w, X, 1.0, 2)[X].reshape(-1, 6)
+    np.testing.assert_allclose(trainer.predict(X), h @ a.T + b, rtol=1e-9)
+    np.testing.assert_allclose(model[0].weight.value, w, rtol=1e-9, atol=1e-12)
+
+
+def test_two_looks_in_one_step_shorten_what_both_read() -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            self.vectors = drawn(0.5)
+
+        def forward(self, one: Tensor, other: Tensor) -> Tensor:
+            return self.vectors(one) + self.vectors(other)
+
+    X = np.array([1, 1, 2]), np.array([2, 3, 4])
+    model = Both()
+    expected = shortened(model.vectors.weight.value, np.array(X), 0.5, 2)
+    trainer = pel.Trainer(model, nn.MSELoss(), optim.SGD(lr=1e-12))
+    trainer.fit(X, np.zeros((3, 3)), epochs=1, verbose=0)
+    np.testing.assert_allclose(model.vectors.weight.value, expected, rtol=1e-9)
+
+
+def test_a_large_batch_in_slices_and_a_replay_of_it_shorten_the_same_rows() -> None:
+    X, y = RNG.integers(0, 40, (512, 3)), RNG.normal(size=(512, 1))
+    weights = []
+    for engine in ("numpy", "llvm"):
+        with keys_from(key_of(1)):
+            layers = nn.Embedding(50, 16, max_norm=2.0), nn.Flatten(), nn.Linear(48, 1)
+        model = nn.Sequential(*layers)
+        trainer = pel.Trainer(model, nn.MSELoss(), optim.Adam(lr=0.1), engine=engine)
+        trainer.fit(X, y, epochs=2, batch_size=256, verbose=0)
+        weights.append(model[0].weight.value)
+        replay = trainer.replay(3)
+        assert replay.loss == pytest.approx(trainer.history["loss"][1], rel=0.5)
+    np.testing.assert_allclose(*weights, rtol=1e-3, atol=1e-5)
+    assert np.linalg.norm(weights[0], axis=1)[40:].max() > 3.0
+
+
+def test_the_gradient_checker_agrees_where_no_vector_is_too_long() -> None:
+    X = RNG.integers(0, 4, (4, 6))
+    assert pel.gradcheck(
+        nn.Sequential(nn.Embedding(5, 3, max_norm=9.0), nn.Tanh()), X
+    ).ok
+    layer = nn.Embedding(5, 3, max_norm=0.1)
+    before = layer.weight.value
+    assert not pel.gradcheck(nn.Sequential(layer, nn.Tanh()), X).ok
+    assert layer.weight.value is before
+
+
 # --- what is refused -------------------------------------------------------------
 
 
@@ -173,6 +292,9 @@ def test_padding_is_a_token(padding: Any) -> None:
 
 
 def test_sizes_and_dtypes_are_checked() -> None:
+    for options in ({"max_norm": 0}, {"norm_type": -1.0}, {"max_norm": "1"}):
+        with pytest.raises(ArgumentError, match="must be a number above 0, not"):
+            nn.Embedding(3, 2, **options)
     with pytest.raises(ArgumentError, match="num_embeddings must be a whole number"):
         nn.Embedding(0, 2)
     with pytest.raises(ArgumentError, match="weights are f32 or f64, not int32"):

@@ -13,6 +13,8 @@ import numpy as np
 from pellucid.configuration import current
 from pellucid.dtypes import as_dtype, promote
 from pellucid.errors import ArgumentError, ShapeError, message
+from pellucid.ir.graph import fill
+from pellucid.ir.types import TensorType
 from pellucid.tensors import (
     Tensor,
     TensorLike,
@@ -233,7 +235,10 @@ def ones(shape: Sequence[int], dtype: Any = None) -> Tensor:
 def full_like(x: TensorLike, value: float, dtype: Any = None) -> Tensor:
     """Return a tensor of one value, of the shape and the dtype of another."""
     x = as_tensor(x)
-    return full(x.shape, value, dtype or x.dtype)
+    target = as_dtype(dtype or x.dtype)
+    if not x.has_value:  # a gate, and not a literal of that size
+        return Tensor(fill(value, TensorType(x.shape, target)))
+    return full(x.shape, value, target)
 
 
 def zeros_like(x: TensorLike, dtype: Any = None) -> Tensor:

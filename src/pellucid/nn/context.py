@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from pellucid.tensors import Buffer, Tensor
+from pellucid.tensors import Buffer, Parameter, Tensor
 
 __all__ = [
     "Frame",
@@ -20,6 +20,7 @@ __all__ = [
     "current_frame",
     "outputs_seen",
     "update_buffer",
+    "updated",
 ]
 
 
@@ -39,7 +40,7 @@ class Frame:
 
 
 current_frame: ContextVar[Frame | None] = ContextVar("pellucid_frame", default=None)
-_updates: ContextVar[dict[Buffer, Tensor] | None] = ContextVar(
+_updates: ContextVar[dict[Parameter, Tensor] | None] = ContextVar(
     "pellucid_buffer_updates", default=None
 )
 outputs_seen: ContextVar[dict[str, Any] | None] = ContextVar(
@@ -48,12 +49,13 @@ outputs_seen: ContextVar[dict[str, Any] | None] = ContextVar(
 
 
 @contextmanager
-def buffer_updates() -> Iterator[dict[Buffer, Tensor]]:
+def buffer_updates() -> Iterator[dict[Parameter, Tensor]]:
     """Collect the new values of buffers in this block rather than set them.
 
-    Training uses it to carry buffers from one step to the next.
+    Training uses it to carry buffers from one step to the next. A layer may change a
+    parameter too: the optimiser's update starts from what it is then.
     """
-    updates: dict[Buffer, Tensor] = {}
+    updates: dict[Parameter, Tensor] = {}
     token = _updates.set(updates)
     try:
         yield updates
@@ -61,7 +63,7 @@ def buffer_updates() -> Iterator[dict[Buffer, Tensor]]:
         _updates.reset(token)
 
 
-def update_buffer(buffer: Buffer, new: Tensor) -> None:
+def update_buffer(buffer: Parameter, new: Tensor) -> None:
     """Give a buffer a new value: at once, or in the block that collects updates.
 
     A symbol outside of such a block changes nothing: it has no value to set.
@@ -80,6 +82,18 @@ def update_buffer(buffer: Buffer, new: Tensor) -> None:
         updates[buffer] = new
     elif new.has_value and buffer.has_value:
         buffer.value = new.value
+
+
+def updated(buffer: Parameter) -> Tensor:
+    """Return the value that a buffer was given last in the block that collects them.
+
+    >>> count = Buffer(1.0)
+    >>> with buffer_updates():
+    ...     update_buffer(count, count + 1)
+    ...     updated(count).item(), count.item()
+    (2.0, 1.0)
+    """
+    return (_updates.get() or {}).get(buffer, buffer)
 
 
 class Memory(Buffer):

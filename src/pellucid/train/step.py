@@ -159,15 +159,18 @@ def _step(
             outputs = recipe.model(*_inputs(batch))
             losses = recipe.objective.losses(recipe.model, outputs, batch)
         names = {id(leaf): name for name, leaf in leaves.items()}
-        changed = {names[id(leaf)]: new for leaf, new in updates.items()}
-        return losses, outputs, {**state.buffers, **changed}
+        return losses, outputs, {names[id(leaf)]: new for leaf, new in updates.items()}
 
-    losses, outputs, buffers = forward(state.params)
+    losses, outputs, changed = forward(state.params)
+    start, buffers = (
+        {name: changed.get(name, each) for name, each in before.items()}
+        for before in (state.params, state.buffers)
+    )
     loss = losses.total
     grads = dict(zip(state.params, grad(loss, list(state.params.values()))))
     context = Context(
         grads=grads,
-        params=state.params,
+        params=start,
         state=state.optimizer,
         step=state.step,
         loss=loss,
@@ -176,7 +179,7 @@ def _step(
         loss_of=lambda params: forward(params)[0].total,
     )
     updates, optimizer = recipe.optimizer.update(context)
-    params = apply_updates(state.params, updates)
+    params = apply_updates(start, updates)
     new = TrainState(params, buffers, optimizer, state.step + 1)
     with bound(leaves, {**state.params, **state.buffers}):
         record = recipe.objective.record(losses, outputs, batch)
