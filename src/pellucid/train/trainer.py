@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -174,25 +174,14 @@ class Trainer:
         """
         _check(epochs, batch_size, epoch_rows, patience)
         self._check_order(shuffle, validation, epoch_rows)
-        engine = self.programs.engine
-        given = X, y, self._dtype, sample_weight, class_weight
-        objective, may_miss = self.programs.recipe.objective, self._may_miss
-        data = prepare(*given, engine=engine, losses=may_miss)
-        check_names(data, objective)
-        held_by = self.seed, self._dtype, engine, may_miss
+        data = self._prepared(X, y, sample_weight, class_weight)
+        held_by = self.seed, self._dtype, self.programs.engine, self._may_miss
         train, held = hold_out(data, validation, *held_by)
-        if self.progress is None:
-            x = train["x"] if "x" in train else train["x.0"]
-            self.model.adapt(rows_of(x), known(train, objective))
-        progress = self._progress()
+        progress = self._progress(train)
+        self._check_data(progress.state, data, held if train is data else None)
         rows = epoch_rows or len(next(iter(train.values())))
         batch = min(batch_size or rows, rows)
         plan = Plan(train, batch, shuffle, self.seed, epoch_rows)
-        self._checks.run(data)
-        if held is not None and train is data:
-            self._checks.run(held, "validation")
-        self._check_targets(progress.state, data)
-        check_alike(data, progress.state, engine)
         settings = Settings(
             epochs,
             patience,
@@ -201,32 +190,51 @@ class Trainer:
             Path(checkpoint) if checkpoint else None,
             resume,
         )
-        with ExitStack() as stack:
-            first = self.is_first
-            listeners = list(self._subscribers) if first else []
-            if verbose and first:
-                listeners.append(Printer())
-            if events is not None and first:
-                listeners.append(stack.enter_context(JsonLines(events)))
-
-            def emit(event: Event) -> None:
-                for each in listeners:
-                    each(event)
-
-            loop = Loop(self.programs, plan, held, settings, self._journal, emit)
+        given = self.programs, plan, held, settings, self._journal
+        with self._reporting(verbose, events) as emit:
             try:
-                self._take(loop.run(progress), restore_best)
+                self._take(Loop(*given, emit).run(progress), restore_best)
             except LostNumberError as fault:
                 self._take(fault.progress, restore_best=False)
                 raise
         return self.history
 
-    def _progress(self) -> Progress:
+    def _prepared(
+        self, X: Any, y: Any, sample_weight: Any, class_weight: Any = None
+    ) -> Data:
+        """Return rows with targets, checked, under the names that the losses have."""
+        given = X, y, self._dtype, sample_weight, class_weight
+        data = prepare(*given, engine=self.programs.engine, losses=self._may_miss)
+        check_names(data, self.programs.recipe.objective)
+        return data
+
+    def _progress(self, train: Data) -> Progress:
+        """Return where training stands; at its start the model adapts to the data."""
         if self.progress is not None:
             return self.progress
         recipe = self.programs.recipe
+        x = train["x"] if "x" in train else train["x.0"]
+        self.model.adapt(rows_of(x), known(train, recipe.objective))
         given = self._parameters, self._buffers
         return Progress(TrainState.first(*given, recipe.optimizer))
+
+    @contextmanager
+    def _reporting(
+        self, verbose: int, events: str | Path | None
+    ) -> Iterator[Subscriber]:
+        """Return what tells every event to all who want to hear it, for a block."""
+        with ExitStack() as stack:
+            listeners = list(self._subscribers)
+            if verbose:
+                listeners.append(Printer())
+            if events is not None and self.is_first:
+                listeners.append(stack.enter_context(JsonLines(events)))
+
+            def emit(event: Event) -> None:
+                for each in listeners if self.is_first else ():
+                    each(event)
+
+            yield emit
 
     def _take(self, progress: Progress, restore_best: bool) -> None:
         state = progress.best_or_last() if restore_best else progress.state
@@ -260,12 +268,19 @@ class Trainer:
                 )
             )
 
-    def _check_targets(self, state: TrainState, data: Data) -> None:
-        """Refuse class numbers that the model has no output for."""
+    def _check_data(self, state: TrainState, data: Data, held: Data | None) -> None:
+        """Refuse inputs that a layer refuses, and class numbers without an output.
+
+        `held` are rows to validate on which `data` does not have.
+        """
+        self._checks.run(data)
+        if held is not None:
+            self._checks.run(held, "validation")
         losses = classes_wanted(data, self.programs.recipe.objective)
         if losses:
             row = {k: v[:1] for k, v in data.items() if k.split(".")[0] == "x"}
             check_classes(data, losses, self.programs.outputs(state, row))
+        check_alike(data, state, self.programs.engine)
 
     # --- after training ---
 
@@ -273,10 +288,7 @@ class Trainer:
         self, X: Any, y: Any = None, *, sample_weight: Any = None
     ) -> dict[str, float]:
         """Return the loss and the metrics on some rows, in evaluation mode."""
-        given = X, y, self._dtype, sample_weight
-        engine = self.programs.engine
-        data = prepare(*given, engine=engine, losses=self._may_miss)
-        check_names(data, self.programs.recipe.objective)
+        data = self._prepared(X, y, sample_weight)
         self._checks.run(data)
         return self.programs.evaluate(self._current(), data)
 
