@@ -75,10 +75,7 @@ def series_from(
     >>> series.values.tolist(), str(series.grid)
     ([5.0, 7.0, 9.0, 10.0], 'day')
     """
-    names = [find_column(table, each) for each in (time, target, *known)]
-    if len(set(names)) < len(names):
-        twice = next(each for each in names if names.count(each) > 1)
-        raise DataError(f"column {twice!r} is asked for twice")
+    names = _distinct([find_column(table, each) for each in (time, target, *known)])
     notes: list[str] = []
     times = times_of(table[names[0]], notes)
     columns = [_numbers(table[each], notes) for each in names[1:]]
@@ -89,27 +86,38 @@ def series_from(
     times, rows = times[used[0] :], rows[used[0] :]
     grid = infer_grid(times, names[0])
     places = grid.places(times)
-    whole = np.full((int(places[-1]) + 1, len(columns)), np.nan)
-    whole[places] = rows
     n = int(places[used[-1] - used[0]]) + 1
     _note_gaps(grid, places[places < n], notes)
     absent = np.isin(np.arange(n), places, invert=True)
-    values = _mended(whole[:n, 0], absent, grid, names[1], notes)
-    others = [
-        _mended(_until_unknown(whole[:, 1 + k], n), absent, grid, name, notes)
-        for k, name in enumerate(names[2:])
+    values, *others = [
+        _mended(_until_unknown(each, n), absent, grid, name, notes)
+        for name, each in zip(names[1:], _by_step(rows, places).T)
     ]
-    length = min(map(len, others), default=n)
-    later = np.stack([each[:length] for each in others], 1) if others else None
-    return Series(
-        names[1],
-        names[0],
-        grid,
-        values,
-        np.empty((n, 0)) if later is None else later,
-        tuple(names[2:]),
-        tuple(notes),
-    )
+    named = tuple(names[2:])
+    beside = _side_by_side(others, n)
+    return Series(names[1], names[0], grid, values, beside, named, tuple(notes))
+
+
+def _distinct(names: list[str]) -> list[str]:
+    if len(set(names)) < len(names):
+        twice = next(each for each in names if names.count(each) > 1)
+        raise DataError(f"column {twice!r} is asked for twice")
+    return names
+
+
+def _by_step(rows: Array, places: Array) -> Array:
+    """Return a row for each step, NaN for those that have none."""
+    whole = np.full((int(places[-1]) + 1, rows.shape[1]), np.nan)
+    whole[places] = rows
+    return whole
+
+
+def _side_by_side(columns: list[Array], n: int) -> Array:
+    """Return columns as one array, as far as all are known; without any `[n, 0]`."""
+    if not columns:
+        return np.empty((n, 0))
+    length = min(map(len, columns))
+    return np.stack([each[:length] for each in columns], 1)
 
 
 def _until_unknown(values: Array, n: int) -> Array:
