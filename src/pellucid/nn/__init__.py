@@ -27,9 +27,10 @@ from pellucid.nn.language import (
     TransformerLanguageModel,
 )
 from pellucid.nn.linear import Linear, Maxout, Neuron
+from pellucid.nn.loading import load
 from pellucid.nn.losses import *  # noqa: F403
 from pellucid.nn.models import *  # noqa: F403
-from pellucid.nn.module import Module, buffer_updates, load, update_buffer
+from pellucid.nn.module import Module, buffer_updates, update_buffer
 from pellucid.nn.multitask import Heads, UncertaintyWeights
 from pellucid.nn.norm import *  # noqa: F403
 from pellucid.nn.perceptron import Perceptron, PerceptronFit

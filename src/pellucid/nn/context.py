@@ -1,16 +1,22 @@
 """What happens during a forward pass: where it is, and what it leaves behind.
 
-Knows paths, outputs and the new values of buffers. Refuses to know modules.
+Knows paths, outputs, the new values of buffers, and in which layer an error came up.
+Refuses to know modules.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+from pellucid.dtypes import DTYPES
+from pellucid.errors import PellucidError, message
+from pellucid.ir.graph import input_node
+from pellucid.ir.types import TensorType
 from pellucid.tensors import Buffer, Parameter, Tensor
 
 __all__ = [
@@ -18,10 +24,14 @@ __all__ = [
     "Memory",
     "buffer_updates",
     "current_frame",
+    "located",
     "outputs_seen",
     "update_buffer",
     "updated",
 ]
+
+
+_PLACE = re.compile(r" · [^ ]+:\d+$")
 
 
 @dataclass(frozen=True)
@@ -94,6 +104,25 @@ def updated(buffer: Parameter) -> Tensor:
     (2.0, 1.0)
     """
     return (_updates.get() or {}).get(buffer, buffer)
+
+
+def located(error: PellucidError, frame: Frame, operands: list[Any]) -> PellucidError:
+    """Say in which layer an error came up; the innermost one says it."""
+    if hasattr(error, "layer"):
+        return error
+    types = [str(x.type) for x in operands if isinstance(x, Tensor)]
+    place = str(input_node(TensorType((), DTYPES["f32"]), "here").birth)
+    place = place.rpartition(" · ")[2] if ":" in place else ""
+    # An error of a gate has said the path and the line in `forward` already.
+    what = str(error).replace(f" · {frame.path} · ", " · ")
+    text = message(
+        f"{frame.layer}: {what}",
+        where=f"input {', '.join(types)}" if types else "",
+        expected="" if _PLACE.search(what) else place,
+    )
+    located = type(error)(text)
+    located.layer = frame.path  # type: ignore[attr-defined]
+    return located
 
 
 class Memory(Buffer):

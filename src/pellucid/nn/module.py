@@ -9,31 +9,30 @@ from __future__ import annotations
 
 import inspect
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from pellucid.dtypes import DTYPES, as_dtype, is_float
+from pellucid.dtypes import as_dtype, is_float
 from pellucid.errors import (
     ArgumentError,
-    ModelFileError,
     NotFittedError,
     PellucidError,
     message,
 )
-from pellucid.ir.graph import Array, input_node, inside
+from pellucid.ir.graph import Array, inside
 from pellucid.ir.types import TensorType
 from pellucid.nn.context import (
     Frame,
     buffer_updates,
     current_frame,
+    located,
     outputs_seen,
     update_buffer,
 )
-from pellucid.nn.spec import Specified, from_spec, to_spec
+from pellucid.nn.spec import Specified, rebuilt, to_spec
 from pellucid.nn.state import assign, check_keys, check_shapes
 from pellucid.nn.summary import Row, render_summary
 from pellucid.random import key_of, keys_from
@@ -45,11 +44,8 @@ __all__ = [
     "Targets",
     "buffer_updates",
     "evaluated",
-    "load",
     "update_buffer",
 ]
-
-_PLACE = re.compile(r" · [^ ]+:\d+$")
 
 Targets: TypeAlias = "Array | Mapping[str, Array] | None"
 
@@ -104,7 +100,7 @@ class Module(Specified):
                 try:
                     output = self.forward(*operands, **options)
                 except PellucidError as error:
-                    raise _located(error, frame, operands) from error
+                    raise located(error, frame, operands) from error
         finally:
             current_frame.reset(token)
         seen = outputs_seen.get()
@@ -279,7 +275,7 @@ class Module(Specified):
         from pellucid.files import write_file
 
         spec = to_spec(self)
-        self._check_rebuilt(_rebuilt(spec))
+        self._check_rebuilt(rebuilt(spec))
         header = {"kind": "module", "spec": spec, "training": self.training}
         write_file(path, self.state_dict(), header)
 
@@ -386,25 +382,6 @@ def evaluated(module: Module) -> Iterator[None]:
 # --- helpers ---------------------------------------------------------------------
 
 
-def _located(error: PellucidError, frame: Frame, operands: list[Any]) -> PellucidError:
-    """Say in which layer an error came up; the innermost one says it."""
-    if hasattr(error, "layer"):
-        return error
-    types = [str(x.type) for x in operands if isinstance(x, Tensor)]
-    place = str(input_node(TensorType((), DTYPES["f32"]), "here").birth)
-    place = place.rpartition(" · ")[2] if ":" in place else ""
-    # An error of a gate has said the path and the line in `forward` already.
-    what = str(error).replace(f" · {frame.path} · ", " · ")
-    text = message(
-        f"{frame.layer}: {what}",
-        where=f"input {', '.join(types)}" if types else "",
-        expected="" if _PLACE.search(what) else place,
-    )
-    located = type(error)(text)
-    located.layer = frame.path  # type: ignore[attr-defined]
-    return located
-
-
 def _found(name: str, value: Any, kind: type[Kind]) -> Iterator[tuple[str, Kind]]:
     if isinstance(value, kind):
         yield name, value
@@ -435,50 +412,3 @@ def _once(pairs: Iterator[tuple[str, Kind]]) -> Iterator[tuple[str, Kind]]:
         if id(value) not in seen:
             seen.add(id(value))
             yield name, value
-
-
-def _rebuilt(spec: dict[str, Any]) -> Any:
-    """Make a module from its description without touching the keys in use."""
-    with keys_from(key_of(0)):
-        return from_spec(spec)
-
-
-def _made(header: dict[str, Any], name: str) -> Any:
-    try:
-        module = _rebuilt(header["spec"])
-        if not isinstance(module, Module):
-            raise TypeError(f"it makes {module!r}")
-        return module
-    except ModelFileError:
-        raise
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise ModelFileError(
-            message(f"{name} describes no model that can be made", expected=str(error))
-        ) from error
-
-
-def load(path: str | os.PathLike[str]) -> Any:
-    """Read a module that `Module.save` wrote; it computes the same bits.
-
-    Raises `ModelFileError` for a file that is not one, or names unknown classes.
-    """
-    from pellucid.files import read_file
-
-    arrays, header = read_file(path)
-    if header.get("kind") != "module":
-        raise ModelFileError(
-            message(
-                f"{os.fspath(path)!r} does not hold a module",
-                expected=f"it holds {header.get('kind', 'something else')!r}",
-            )
-        )
-    module = _made(header, repr(os.fspath(path)))
-    leaves = dict(module._leaves())
-    try:
-        check_keys(leaves, arrays)
-        check_shapes(leaves, arrays)
-    except PellucidError as error:
-        raise ModelFileError(message(str(error), where=repr(os.fspath(path)))) from None
-    for name, array in arrays.items():
-        assign(leaves[name], array, as_dtype(array.dtype))
-    return module.train(bool(header.get("training", True)))

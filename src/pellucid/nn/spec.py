@@ -14,9 +14,10 @@ import numpy as np
 
 from pellucid.dtypes import as_dtype, short_name
 from pellucid.errors import ArgumentError, ModelFileError, did_you_mean, message
+from pellucid.random import key_of, keys_from
 from pellucid.tensors import Tensor
 
-__all__ = ["Specified", "from_spec", "register", "to_spec"]
+__all__ = ["Specified", "from_spec", "rebuilt", "register", "to_spec"]
 
 _REGISTRY: dict[str, type[Specified]] = {}
 
@@ -176,6 +177,12 @@ def from_spec(spec: dict[str, Any]) -> Any:
     Dropout(p=0.2)
     """
     return _read(spec, [])
+
+
+def rebuilt(spec: dict[str, Any]) -> Any:
+    """Make a module from its description without touching the keys in use."""
+    with keys_from(key_of(0)):
+        return from_spec(spec)
 
 
 def _read(value: Any, seen: list[Any]) -> Any:
