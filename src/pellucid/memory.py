@@ -1,6 +1,8 @@
-"""Where arrays start: at a line of the processor's cache, so that vectors of a weight
-that is read where it lies do not stand across two lines. Native code then reads it
-from the second cache at up to twice the speed.
+"""Where weights lie, and whether any lies elsewhere by now.
+
+They start at a line of the processor's cache, so that vectors of a weight that is read
+where it lies do not stand across two lines. Native code then reads it from the second
+cache at up to twice the speed.
 """
 
 from __future__ import annotations
@@ -9,12 +11,25 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["LINE", "lines", "settled"]
+__all__ = ["LINE", "assignments", "lines", "settled"]
 
 LINE = 64
 """Bytes of a line of the cache."""
 
 _Array = np.ndarray[Any, Any]
+
+
+class _Assignments:
+    """How often a parameter was given an array, by anyone."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+assignments = _Assignments()
+"""Who keeps what follows from parameters looks here whether any may be another now."""
 
 
 def lines(size: int) -> tuple[_Array, int]:

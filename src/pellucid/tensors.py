@@ -37,7 +37,7 @@ from pellucid.ir.graph import (
     toposort,
 )
 from pellucid.ir.types import Shape, TensorType
-from pellucid.memory import settled
+from pellucid.memory import assignments, settled
 from pellucid.operators import Operators
 
 __all__ = [
@@ -297,19 +297,6 @@ class Tensor(Operators):
         return result
 
 
-class _Changes:
-    """How often a value was assigned to a parameter, by anyone."""
-
-    __slots__ = ("count",)
-
-    def __init__(self) -> None:
-        self.count = 0
-
-
-changes = _Changes()
-"""Who keeps what follows from parameters looks here whether any may be another now."""
-
-
 class Parameter(Tensor):
     """A leaf that training changes. Its `value` can be assigned.
 
@@ -342,7 +329,7 @@ class Parameter(Tensor):
                 )
             )
         self._value = settled(array)
-        changes.count += 1  # after the value: who sees the count sees it too
+        assignments.count += 1  # after the value: who sees the count sees it too
 
     def __repr__(self) -> str:
         return super().__repr__().replace("Tensor", type(self).__name__, 1)

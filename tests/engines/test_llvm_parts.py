@@ -59,11 +59,11 @@ def test_parts_together_compute_what_one_module_does(
 
 def test_small_modules_are_not_cut_and_each_kernel_is_in_one_part() -> None:
     kernels = [
-        f"define hidden void @k{i}(ptr %p0, i64 %thread) {{\n{'x' * 1000 * i}}}"
+        f"define hidden void @k{i}(ptr %p0, i64 %thread) {{\n{'x' * 50 * i}}}"
         for i in range(200)
     ]
     main = "define void @main() {}"
-    assert len(Assembly([], kernels[:9], main).parts(4)) == 1
+    assert len(Assembly([], kernels[:40], main).parts(4)) == 1
     sine = "define internal float @sine(float %x) {}"
     parts = Assembly(["declare void @f()", sine], kernels, main).parts(4)
     assert len(parts) == 4

@@ -113,8 +113,8 @@ def test_rows_of_all_processes_stand_in_their_order() -> None:
 
 def test_processes_that_start_with_other_numbers_are_found_out() -> None:
     trainer, (X, y) = make_trainer(engine="numpy"), diabetes()
-    state = trainer._progress().state
     plan = Plan({"x": X, "y": y}, 10, True, 0)
+    state = trainer._progress(plan.data).state
     same = Pair(lambda mine: mine)
     check_alike(plan.data, state, same)
     other = Pair(lambda mine: mine[::-1])

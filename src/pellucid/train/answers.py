@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.tensors import Parameter, changes
+from pellucid.memory import assignments
+from pellucid.tensors import Parameter
 from pellucid.train.columns import Data
 from pellucid.train.programs import Programs
 from pellucid.train.state import TrainState
@@ -45,7 +46,7 @@ class Answers:
         """
         if type(X) is not np.ndarray or X.dtype != dtype:
             return None
-        if self._seen != changes.count and not self._are_there(self._weights):
+        if self._seen != assignments.count and not self._are_there(self._weights):
             return None
         answer = self._ready.get(X.shape)
         return answer(X) if answer is not None else None
@@ -61,7 +62,7 @@ class Answers:
 
     def _are_there(self, weights: list[Any]) -> bool:
         """Return whether these are still the model's weights; if not, forget all."""
-        seen = changes.count
+        seen = assignments.count
         if all(map(is_, map(_value, self._leaves), weights)) and weights:
             self._seen = seen
             return True

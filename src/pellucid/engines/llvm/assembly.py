@@ -45,8 +45,8 @@ class Assembly:
         return [self._part(each) for each in parts]
 
     def _part(self, functions: list[str]) -> str:
-        text = "\n".join(functions)
-        others = [_declaration(each) for each in self.kernels if each not in functions]
+        text, own = "\n".join(functions), set(functions)
+        others = [_declaration(each) for each in self.kernels if each not in own]
         needed = [each for each in self.declared if _is_called(each, text)]
         return "\n".join((*needed, *others, text))
 
