@@ -72,7 +72,7 @@ def short_name(dtype: DType) -> str:
     >>> short_name(np.dtype("float32"))
     'f32'
     """
-    return _SHORT[as_dtype(dtype)]
+    return _SHORT.get(dtype) or _SHORT[as_dtype(dtype)]
 
 
 def is_float(dtype: DType) -> bool:

@@ -325,18 +325,19 @@ def toposort(outputs: Iterable[Node], known: Iterable[Node] = ()) -> list[Node]:
     The walk does not enter a `known` node.
     """
     order: list[Node] = []
-    seen: set[Node] = set(known)
-    stack: list[tuple[Node, bool]] = [(node, False) for node in reversed(list(outputs))]
+    done = set(known)
+    seen = set(done)
+    stack = [*reversed([*outputs])]
     while stack:
-        node, ready = stack.pop()
-        if ready:
-            order.append(node)
-        elif node not in seen:
+        node = stack[-1]
+        if node not in seen:
             seen.add(node)
-            stack.append((node, True))
-            stack.extend(
-                (each, False) for each in reversed(node.inputs) if each not in seen
-            )
+            stack += [each for each in reversed(node.inputs) if each not in seen]
+            continue
+        stack.pop()
+        if node not in done:
+            done.add(node)
+            order.append(node)
     return order
 
 

@@ -77,12 +77,11 @@ class Affine:
         sums = dict(self.terms)
         for axis, factor in other.terms:
             sums[axis] = sums.get(axis, 0) + factor
-        terms = tuple(sorted((a, f) for a, f in sums.items() if f))
-        return Affine(self.constant + other.constant, terms)
+        return Affine(self.constant + other.constant, _terms(sums))
 
     def times(self, factor: int, plus: int = 0) -> Affine:
         """Return factor · self + plus."""
-        terms = tuple((a, f * factor) for a, f in self.terms) if factor else ()
+        terms = tuple([(a, f * factor) for a, f in self.terms]) if factor else ()
         return Affine(self.constant * factor + plus, terms)
 
 
@@ -100,11 +99,18 @@ def identity(node: Node) -> Index:
 
 def offset(shape: tuple[int, ...], index: Index) -> Affine:
     """Return the position of an element in row-major order."""
-    total, stride = Affine(), 1
+    constant, stride = 0, 1
+    factors: dict[int, int] = {}
     for size, each in zip(reversed(shape), reversed(index)):
-        total = total + each.times(stride)
+        constant += each.constant * stride
+        for axis, factor in each.terms:
+            factors[axis] = factors.get(axis, 0) + factor * stride
         stride *= size
-    return total
+    return Affine(constant, _terms(factors))
+
+
+def _terms(factors: dict[int, int]) -> tuple[tuple[int, int], ...]:
+    return tuple(sorted([each for each in factors.items() if each[1]]))
 
 
 def read_through(node: Node, index: Index) -> tuple[Node, Index] | None:

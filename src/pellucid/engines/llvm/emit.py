@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 
@@ -42,7 +43,7 @@ class Kind:
         return _SCALAR[short_name(self.dtype)]
 
     def __str__(self) -> str:
-        return self.scalar if self.lanes == 1 else f"<{self.lanes} x {self.scalar}>"
+        return _written(self.dtype, self.lanes)
 
     @property
     def suffix(self) -> str:
@@ -68,6 +69,12 @@ class Kind:
         """Return a constant in every lane, without its type."""
         text = literal(self.dtype, value)
         return text if self.lanes == 1 else f"splat ({self.scalar} {text})"
+
+
+@cache
+def _written(dtype: DType, lanes: int) -> str:
+    scalar = _SCALAR[short_name(dtype)]
+    return scalar if lanes == 1 else f"<{lanes} x {scalar}>"
 
 
 def literal(dtype: DType, value: object) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 
 from pellucid.engines.llvm.emit import Function, Kind
@@ -128,6 +129,7 @@ def turn_square(
 _PLACES = "ptr %read, i64 %read_step, ptr %written, i64 %written_step"
 
 
+@cache
 def _square(kind: Kind, rows: int, columns: int) -> Function:
     f, lines = Function(), ["zeroinitializer"] * kind.lanes
     place = "%read"
