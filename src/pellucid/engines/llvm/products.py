@@ -182,7 +182,7 @@ def tile_of(target: Target, dtype: Kind, shape: Product) -> Tile:
     # small; else they are high and even: a last row or two would idle registers.
     least = 8 if small else 11
     whole = [rows for rows in range(least, most + 1) if m % rows == 0]
-    rows = max(whole, default=-(-m // max(1, -(-m // most))))
+    rows = max(whole, default=-(-m // max(1, -(-m // most)))) or 1
     return Tile(rows, vectors, Kind(dtype.dtype, lanes))
 
 
