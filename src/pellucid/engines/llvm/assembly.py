@@ -25,15 +25,18 @@ class Assembly:
     """What kernels call: intrinsics, and functions that each part has for itself."""
     kernels: Sequence[str]
     main: str
-    """The function that calls them, and what only it refers to."""
+    """The function that calls them."""
+    constants: Sequence[str] = ()
+    """What only that function refers to."""
 
     def text(self) -> str:
         """Return the module."""
-        return "\n".join((*self.declared, *self.kernels, self.main))
+        return "\n".join((*self.constants, *self.declared, *self.kernels, self.main))
 
     def parts(self, most: int) -> list[str]:
         """Return modules that are this one together, no more than so many."""
-        count = min(most, len(self.text()) // _PART)
+        whole = len(self.main) + sum(map(len, self.kernels))
+        count = min(most, whole // _PART)
         if count < 2:
             return [self.text()]
         parts: list[list[str]] = [[self.main], *([] for _ in range(count - 1))]
@@ -42,7 +45,8 @@ class Assembly:
             least = sizes.index(min(sizes))
             parts[least].append(kernel)
             sizes[least] += len(kernel)
-        return [self._part(each) for each in parts]
+        first, *others = map(self._part, parts)
+        return ["\n".join((*self.constants, first)), *others]
 
     def _part(self, functions: list[str]) -> str:
         text, own = "\n".join(functions), set(functions)

@@ -215,9 +215,11 @@ class Module:
             "define void @main(ptr %io, ptr %arena, i64 %thread, i64 %threads) {\n"
             f"{self.main.text()}\n}}"
         )
-        main = "\n".join((*constants, main))
-        return Assembly(sorted(self.declared), kernels, main)
+        return Assembly(sorted(self.declared), kernels, main, constants)
+
+
+_ESCAPED = [f"\\{byte:02X}" for byte in range(256)]
 
 
 def _escaped(node: Node) -> str:
-    return "".join(f"\\{byte:02X}" for byte in node.attrs["value"].array.tobytes())
+    return "".join(map(_ESCAPED.__getitem__, node.attrs["value"].array.tobytes()))
