@@ -118,29 +118,48 @@ def turn_square(
 ) -> None:
     """Read rows of a square, turn it, and write its columns.
 
-    Both are pointers, and elements from one row to the next. Kernels share the code:
-    turning takes many instructions, and compiling them the longest.
+    Both are pointers, and elements from one row to the next. Kernels share the code of
+    large squares: it is many instructions, which take long to compile.
     """
+    if kind.lanes < _LARGE:
+        _write_square(kernel.f, kind, read, written, rows, columns)
+        return
     name = kernel.helper(_square(kind, rows, columns), _PLACES)
     passed = ", ".join(f"ptr {place}, i64 {step}" for place, step in (read, written))
     kernel.f.do(f"call void @{name}({passed})")
 
+
+_LARGE = 8
+"""Lanes of a square from which on a call takes much less time than the square."""
 
 _PLACES = "ptr %read, i64 %read_step, ptr %written, i64 %written_step"
 
 
 @cache
 def _square(kind: Kind, rows: int, columns: int) -> Function:
-    f, lines = Function(), ["zeroinitializer"] * kind.lanes
-    place = "%read"
+    f = Function()
+    read, written = ("%read", "%read_step"), ("%written", "%written_step")
+    _write_square(f, kind, read, written, rows, columns)
+    return f
+
+
+def _write_square(
+    f: Function,
+    kind: Kind,
+    read: tuple[str, int | str],
+    written: tuple[str, int | str],
+    rows: int,
+    columns: int,
+) -> None:
+    lines = ["zeroinitializer"] * kind.lanes
+    place, step = read
     for r in range(rows):
         lines[r] = load(f, kind, place, mask_of(kind, columns))
-        place = _moved(f, kind, place, "%read_step")
-    place = "%written"
+        place = _moved(f, kind, place, str(step))
+    place, step = written
     for line in square_turned(f, kind, lines)[:columns]:
         store(f, kind, line, place, mask_of(kind, rows))
-        place = _moved(f, kind, place, "%written_step")
-    return f
+        place = _moved(f, kind, place, str(step))
 
 
 def _moved(f: Function, kind: Kind, base: str, place: str) -> str:
