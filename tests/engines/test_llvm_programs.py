@@ -303,6 +303,25 @@ def test_few_rows_are_multiplied_as_they_lie(
         np.testing.assert_allclose(each, other, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.sampled(4)
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("k", [9, 16, 50])
+@pytest.mark.parametrize("m", [1, 2, 3, 4])
+def test_an_inner_product_is_added_up_as_if_it_were_alone(
+    m: int, k: int, dtype: str
+) -> None:
+    """Columns are added up together, more or fewer of them: each in the same order."""
+    x, w = array((m, k), dtype), array((37, k), dtype, seed=1)
+
+    def times(columns: Any) -> Any:
+        nodes = given((m, k), "x", dtype), given(columns.shape, "w", dtype)
+        return LlvmEngine().compile(Graph(nodes, (product(*nodes),)))(x, columns)[0]
+
+    whole = times(w)
+    for first, last in ((0, 2), (3, 8), (7, 24), (1, 37)):
+        assert_same_bits(times(w[first:last]), whole[:, first:last])
+
+
 # --- the disk ------------------------------------------------------------------------
 
 

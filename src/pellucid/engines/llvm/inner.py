@@ -15,13 +15,13 @@ from pellucid.engines.llvm.maths import fma
 from pellucid.engines.llvm.matmul import over
 from pellucid.engines.llvm.panels import moved
 from pellucid.engines.llvm.products import Operand, Product, Sharing, product_of
-from pellucid.engines.llvm.vectors import load, mask_of, total
+from pellucid.engines.llvm.vectors import load, mask_of, store, totals
 from pellucid.ir.graph import Node
 
 __all__ = ["inner", "is_inner"]
 
 _FEW = 4
-"""The most rows, and the columns that are computed together."""
+"""The most rows, and the fewest columns that are computed together."""
 
 
 def is_inner(node: Node, x: Operand, y: Operand) -> bool:
@@ -63,7 +63,10 @@ def inner(kernel: Kernel, node: Node, x: Operand, y: Operand, share: Sharing) ->
             out = moved(kernel, size, bases[2], j)
             _block(kernel, kind, shape, rows, lines, out)
 
-        over(f, shape.n, _FEW, share in ("rows", "columns"), columns)
+        # Half of the registers hold sums; those of a row are added up together.
+        few = kernel.target.registers // (2 << (shape.m - 1).bit_length())
+        few = max(_FEW, min(few, kind.lanes))
+        over(f, shape.n, few, share in ("rows", "columns"), columns)
 
 
 def _block(
@@ -87,10 +90,12 @@ def _block(
         at, lanes = str(whole * kind.lanes), mask_of(kind, rest)
         _add(kernel, kind, cells, rows, lines, at, lanes)
     for r in range(shape.m):
-        for c in range(len(lines)):
-            element = total(f, kind, f.let(f"load {kind}, ptr {cells[r][c]}"))
+        for c in range(0, len(lines), kind.lanes):
+            some = cells[r][c : c + kind.lanes]
+            sums = [f.let(f"load {kind}, ptr {each}") for each in some]
+            found, wide = totals(f, kind, sums)
             place = moved(kernel, size, out, str(r * shape.n + c))
-            f.do(f"store {size} {element}, ptr {place}")
+            store(f, wide, found, place, mask_of(wide, len(some)))
 
 
 def _add(

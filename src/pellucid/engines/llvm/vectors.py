@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pellucid.engines.llvm.emit import Function, Kind
 
-__all__ = ["load", "mask_of", "splat", "store", "total"]
+__all__ = ["load", "mask_of", "splat", "store", "total", "totals"]
 
 
 def mask_of(kind: Kind, active: int) -> str:
@@ -65,16 +67,40 @@ def splat(f: Function, kind: Kind, name: str) -> str:
 
 def total(f: Function, kind: Kind, name: str) -> str:
     """Add the lanes of floats by halves: the same order on every machine."""
-    while kind.lanes > 1:
-        half = Kind(kind.dtype, kind.lanes // 2)
-        low, high = (_half(f, kind, name, first) for first in (0, half.lanes))
-        name, kind = f.let(f"fadd {half} {low}, {high}"), half
-    return name
+    return totals(f, kind, [name])[0]
 
 
-def _half(f: Function, kind: Kind, name: str, first: int) -> str:
-    if kind.lanes == 2:
-        return f.let(f"extractelement {kind} {name}, i32 {first}")
-    places = ", ".join(f"i32 {first + i}" for i in range(kind.lanes // 2))
-    chosen = f"<{kind.lanes // 2} x i32> <{places}>"
-    return f.let(f"shufflevector {kind} {name}, {kind} poison, {chosen}")
+def totals(f: Function, kind: Kind, names: Sequence[str]) -> tuple[str, Kind]:
+    """Add the lanes of each of some vectors, no more than there are lanes.
+
+    Returns the sums as lanes of one vector; up to a power of two zeros follow. All
+    vectors are halved together, each in the order of `total`.
+    """
+    parts = [*names]
+    parts += ["zeroinitializer"] * ((1 << (len(parts) - 1).bit_length()) - len(parts))
+    width, lanes = kind.lanes, kind.lanes
+    while width > 1:
+        both, width = Kind(kind.dtype, lanes), width // 2
+        starts = range(0, min(2, len(parts)) * lanes, 2 * width)
+        lanes = len(starts) * width
+        half = Kind(kind.dtype, lanes)
+        pairs = zip(parts[::2], parts[1::2] or ["poison"])
+        parts = []
+        for x, y in pairs:
+            low, high = (
+                _chosen(
+                    f, both, x, y, [i + j + first for i in starts for j in range(width)]
+                )
+                for first in (0, width)
+            )
+            parts.append(f.let(f"fadd {half} {low}, {high}"))
+    return parts[0], Kind(kind.dtype, lanes)
+
+
+def _chosen(f: Function, kind: Kind, x: str, y: str, places: Sequence[int]) -> str:
+    """Return lanes of two vectors, one behind the other."""
+    if len(places) == 1:
+        return f.let(f"extractelement {kind} {x}, i32 {places[0]}")
+    order = ", ".join(f"i32 {each}" for each in places)
+    chosen = f"<{len(places)} x i32> <{order}>"
+    return f.let(f"shufflevector {kind} {x}, {kind} {y}, {chosen}")
