@@ -287,8 +287,10 @@ def test_sums_in_parts_are_the_sums(rows: int, axis: int) -> None:
 @pytest.mark.sampled(4)
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 @pytest.mark.parametrize("k", [8, 16, 17, 100])
-@pytest.mark.parametrize(("m", "n"), [(1, 2), (1, 65), (3, 6), (4, 33)])
-def test_few_rows_are_multiplied_as_they_lie(
+@pytest.mark.parametrize(
+    ("m", "n"), [(1, 2), (1, 65), (3, 6), (4, 33), (33, 2), (70, 3), (9, 5), (19, 16)]
+)
+def test_few_rows_or_columns_are_multiplied_as_they_lie(
     m: int, n: int, k: int, dtype: str
 ) -> None:
     x, w = given((m, k), "x", dtype), given((n, k), "w", dtype)
@@ -320,6 +322,21 @@ def test_an_inner_product_is_added_up_as_if_it_were_alone(
     whole = times(w)
     for first, last in ((0, 2), (3, 8), (7, 24), (1, 37)):
         assert_same_bits(times(w[first:last]), whole[:, first:last])
+
+
+@pytest.mark.sampled(3)
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_a_row_of_few_columns_does_not_depend_on_the_others(n: int, dtype: str) -> None:
+    x, w = array((41, 100), dtype), array((n, 100), dtype, seed=1)
+
+    def times(rows: Any) -> Any:
+        nodes = given(rows.shape, "x", dtype), given((n, 100), "w", dtype)
+        return LlvmEngine().compile(Graph(nodes, (product(*nodes),)))(rows, w)[0]
+
+    whole = times(x)
+    for first, last in ((0, 2), (3, 9), (7, 40)):
+        assert_same_bits(times(x[first:last]), whole[first:last])
 
 
 # --- the disk ------------------------------------------------------------------------

@@ -67,6 +67,13 @@ def matrices(m: int, k: int, n: int) -> Graph:
     return Graph((x, y), (z, turned, bind("sum", z, axes=(1,))))
 
 
+def few_columns() -> Graph:
+    """Return inner products of many rows with three lines of a weight."""
+    x = input_node(TensorType((8003, 130), "f32"), "x")
+    w = input_node(TensorType((3, 130), "f32"), "w")
+    return Graph((x, w), (bind("dot", x, w, contract=((1,), (1,)), batch=((), ())),))
+
+
 def pieces() -> Graph:
     """Return gathers, sums along each axis, and a map with a rest, of large arrays."""
     x = input_node(TensorType((523, 131), "f32"), "x")
@@ -124,8 +131,9 @@ def inside_apart() -> Graph:
 @pytest.mark.parametrize(
     "graph",
     [apart(), matrices(129, 65, 257), matrices(2048, 64, 128),
-     matrices(33, 700, 400), pieces(), scanned(), inside_apart()],
-    ids=["apart", "odd sizes", "tall", "deep", "pieces", "scan", "apart in apart"],
+     matrices(33, 700, 400), few_columns(), pieces(), scanned(), inside_apart()],
+    ids=["apart", "odd sizes", "tall", "deep", "few columns", "pieces", "scan",
+         "apart in apart"],
 )  # fmt: skip
 def test_bits_do_not_depend_on_the_number_of_threads(graph: Graph) -> None:
     program, arrays = compiled(graph), draw(graph)

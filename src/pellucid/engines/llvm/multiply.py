@@ -101,7 +101,7 @@ def _write_in_registers(product: _Product, left: Operand, right: Operand) -> Non
     """Write a product of floats that is computed in vector registers."""
     module, node = product.module, product.node
     target, panels = module.target, None
-    inside = is_inner(node, left, right)
+    inside = is_inner(node, left, right, target)
     if not inside and needs_panels(node, right, target):
         panels = _pack(product, right)
     how: Sharing = ""
