@@ -14,6 +14,8 @@ __all__ = ["as_arrays", "numeric"]
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 _LARGEST = np.iinfo(np.int64).max
+_BLOCK = 1 << 16
+"""Numbers that are looked at together."""
 
 
 def as_arrays(
@@ -99,10 +101,17 @@ def _whole(array: Array) -> Array:
     return np.ascontiguousarray(array, known)
 
 
+def _all_finite(array: Array) -> bool:
+    """Return whether all numbers are finite, in blocks that stay in the cache."""
+    flat = array.reshape(-1)
+    blocks = range(0, flat.size, _BLOCK)
+    return all(np.isfinite(flat[i : i + _BLOCK]).all() for i in blocks)
+
+
 def _finite(array: Array, dtype: DType, name: str = "X") -> Array:
     with np.errstate(over="ignore"):
         converted = np.ascontiguousarray(array, dtype)
-    if not is_float(dtype) or np.isfinite(converted).all():
+    if not is_float(dtype) or _all_finite(converted):
         return converted
     index = np.unravel_index(int(np.argmin(np.isfinite(converted))), converted.shape)
     places = zip(("row", "column"), index)

@@ -241,6 +241,8 @@ class LlvmProgram(Program):
         room = np.zeros(whole + 64, np.uint8)
         start = -room.ctypes.data % 64
         self._arena = room[start : start + whole]
+        cells = self._arena[: 16 * len(compiled.checked)].view(np.int64)
+        self._cells = cells.reshape(-1, 2)
         self._table = np.zeros(len(graph.inputs) + len(graph.outputs), np.uintp)
         self._places = _Places(self._table, len(graph.inputs))
         self._results = _Results(graph.output_types)
@@ -294,8 +296,7 @@ class LlvmProgram(Program):
 
     def _check(self) -> None:
         """Raise where an index was outside."""
-        gates = len(self._checked_gates)
-        cells = self._arena[: 16 * gates].view(np.int64).reshape(gates, 2)
+        cells = self._cells
         if not cells.any():
             return
         at = int(cells[:, 0].argmax())
