@@ -125,7 +125,9 @@ _TABLE = (
     ),
     Row("mnist", _MNIST, 16384, 64),
     Row("mid", (784, 256, 128, 10), 16384, 128),
-    Row("wide", (784, 1024, 1024, 10), 8192, 256),
+    # After an epoch losses are within 1e-5 of those in float64. In the second, rounding
+    # has turned some ReLU: ours are then 6e-4 away.
+    Row("wide", (784, 1024, 1024, 10), 8192, 256, tolerance=2e-3),
     # Twelve layers: one unit whose input is a rounding error from 0 turns the first
     # updates another way, and float32 then ends at one of a few different losses.
     Row("deep", _DEEP, 16384, 64, tolerance=2e-2),
