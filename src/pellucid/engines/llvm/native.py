@@ -31,6 +31,21 @@ def _new_machine() -> Any:
     )
 
 
+class _Own(threading.local):
+    """What LLVM compiles with; a thread cannot use that of another."""
+
+    machine: Any = None
+
+
+_own = _Own()
+
+
+def _machine() -> Any:
+    if _own.machine is None:
+        _own.machine = _new_machine()
+    return _own.machine
+
+
 @cache
 def processor() -> str:
     """Name the processor and what it has, and what of it we may use."""
@@ -102,7 +117,7 @@ def compile_text(text: str) -> bytes:
 
     Several threads may do so at once: each has a context and a machine of its own.
     """
-    machine = _new_machine()
+    machine = _machine()
     try:
         module = llvm.parse_assembly(text, llvm.create_context())
         module.verify()
