@@ -107,6 +107,13 @@ def test_the_first_value_that_is_not_finite_is_named(value):
     assert refusal(np.zeros((5, 2)), X[:, 1]).startswith(f"y is {value} · row 3, count")
 
 
+@pytest.mark.parametrize("row", [0, 16_383, 16_384, 39_999])
+def test_what_is_not_finite_is_found_in_every_block_of_large_data(row):
+    X = np.zeros((40_000, 4), np.float32)
+    X[row, 2] = np.nan
+    assert refusal(X).startswith(f"X is nan · row {row}, column 2")
+
+
 def test_none_is_a_missing_value():
     assert refusal([[1.0, None]]).startswith("X is nan · row 0, column 1")
 
