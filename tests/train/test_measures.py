@@ -1,9 +1,9 @@
-"""Metrics of classes and numbers, for the shapes in which targets come."""
+"""What an epoch tells: metrics, for the shapes in which targets come, and the rate."""
 
 import numpy as np
 import pytest
 
-from pellucid import nn
+from pellucid import nn, optim
 from pellucid.tensors import tensor
 from pellucid.train.metrics import resolve_metrics
 from pellucid.train.trainer import Trainer
@@ -52,3 +52,14 @@ def test_an_output_of_several_may_be_measured_beside_one_loss():
     found = trainer.evaluate(X)["reconstruction.mse"]
     error = np.mean((trainer.predict(X)["reconstruction"] - X) ** 2)
     assert found == pytest.approx(error, rel=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["llvm", "numpy"])
+def test_the_rate_of_an_epoch_is_that_of_its_first_step(engine: str) -> None:
+    schedule = optim.OneCycle(0.1, steps=12)
+    X = np.ones((12, 2), np.float32)
+    for rate, wanted in ((schedule, [schedule.at(k) for k in (0, 4, 8)]), (0.5, [0.5])):
+        model = nn.Linear(2, 1)
+        trainer = Trainer(model, nn.MSELoss(), optim.SGD(lr=rate), engine=engine)
+        history = trainer.fit(X, X[:, :1], epochs=len(wanted), batch_size=3, verbose=0)
+        assert history["learning_rate"] == wanted
