@@ -13,7 +13,7 @@ import pytest
 from pellucid import nn, optim, random
 from pellucid.data.windows import Windows
 from pellucid.engines.xla.engine import XlaProgram
-from pellucid.errors import EngineError, NonFiniteError
+from pellucid.errors import DataError, EngineError, NonFiniteError
 from pellucid.train.columns import Streamed
 from pellucid.train.trainer import Trainer
 
@@ -42,6 +42,17 @@ def regressor() -> Trainer:
     trainer = make_regressor(**ON_CPU)
     trainer.fit(*sine(), epochs=25, **FIT)
     return trainer
+
+
+def test_a_row_asked_again_has_its_answer_and_a_bad_one_none() -> None:
+    trainer, (X, _) = make_regressor(**ON_CPU), sine()
+    wanted = trainer.predict(X)
+    for row in range(3):
+        found = trainer.predict(X[row : row + 1])
+        assert isinstance(found, np.ndarray)
+        np.testing.assert_allclose(found, wanted[row : row + 1], rtol=1e-5, atol=1e-6)
+    with pytest.raises(DataError, match="X is nan · row 0, column 2"):
+        trainer.predict(X[:1] * np.array([1, 1, np.nan], np.float32))
 
 
 @pytest.mark.parametrize("engine", ["numpy", "llvm"])
