@@ -24,7 +24,6 @@ __all__ = ["Answers"]
 _MOST = 16
 """The most shapes for which a program is kept ready."""
 
-
 _value = attrgetter("value")
 
 

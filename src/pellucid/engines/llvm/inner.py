@@ -71,7 +71,7 @@ def inner(kernel: Kernel, node: Node, x: Operand, y: Operand, share: Sharing) ->
                 moved(kernel, size, right, str(c * y.column)) for c in range(count)
             ]
 
-            def rows(i: str, height: int) -> None:
+            def block(i: str, height: int) -> None:
                 place = f.let(f"mul nsw i64 {i}, {x.row}")
                 left = moved(kernel, size, bases[0], place)
                 rows = [
@@ -82,7 +82,7 @@ def inner(kernel: Kernel, node: Node, x: Operand, y: Operand, share: Sharing) ->
                 out = moved(kernel, size, bases[2], place)
                 _block(kernel, kind, shape, rows, lines, out)
 
-            over(f, shape.m, few_rows, wide and shape.m > _FEW, rows)
+            over(f, shape.m, few_rows, wide and shape.m > _FEW, block)
 
         over(f, shape.n, few_columns, wide and shape.m <= _FEW, columns)
 
